@@ -1,0 +1,66 @@
+# make lab        a JupyterLab with the series and a real model, in one command
+# make test       everything that CI checks
+# make notebooks  execute the series again and normalise what is stored
+
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+export PYTHONHASHSEED := 0
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help lab model test unit browser series notebooks lint bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+lab: $(VENV)/.notebook
+	$(BIN)/nbtools lab
+
+model: $(VENV)/.notebook
+	$(BIN)/nbtools fetch
+
+test: lint unit series
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: $(VENV)/.test node_modules/.installed
+	$(BIN)/nbtools fetch
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+series: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env \
+	  --nbval-sanitize-with=notebooks/sanitize.cfg --nbval-cell-timeout=120 \
+	  --nbval-kernel-startup-timeout=120 --durations=10
+
+notebooks: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python notebooks/execute.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/first_light.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make a second run start in seconds; a change of the requirements installs again.
+$(VENV)/.notebook: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable '.[notebook]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.notebook
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable '.[test]'
+	@touch $@
+
+# Without Node.js the tests of the views' JavaScript are skipped, and say so.
+node_modules/.installed: package.json package-lock.json
+	@if command -v npm >/dev/null; then npm ci --no-fund --no-audit --loglevel=error; \
+	  else echo "no npm: the JavaScript tests will be skipped"; mkdir -p node_modules; fi
+	@touch $@
+
+clean:
+	rm -rf $(VENV) node_modules .pytest_cache .ruff_cache .hypothesis

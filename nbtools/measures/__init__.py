@@ -1,0 +1,28 @@
+"""Measures: numbers read off a run, as labelled arrays."""
+
+from nbtools.measures.attention import attention
+from nbtools.measures.heads import (
+    HEAD_MEASURES,
+    attention_to,
+    entropy,
+    head_scores,
+    keys_duplicate,
+    keys_first,
+    keys_induction,
+    keys_previous,
+)
+from nbtools.measures.predictions import next_token, surprise
+
+__all__ = [
+    "HEAD_MEASURES",
+    "attention",
+    "attention_to",
+    "entropy",
+    "head_scores",
+    "keys_duplicate",
+    "keys_first",
+    "keys_induction",
+    "keys_previous",
+    "next_token",
+    "surprise",
+]

@@ -1,0 +1,140 @@
+"""What the model expects next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from nbtools.errors import InputError
+from nbtools.models.tokens import Prompt, Tokens, label, tokens
+from nbtools.runs.forward import forward
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from nbtools.runs.forward import Edit
+
+__all__ = ["next_token", "surprise", "surprise_of"]
+
+
+def next_token(
+    model: TransformerBridge,
+    prompt: Prompt,
+    *,
+    position: int = -1,
+    top: int | None = 10,
+    edit: dict[str, Edit] | None = None,
+) -> xr.DataArray:
+    """Give the most probable next tokens and their probabilities, most probable first.
+
+    Parameters
+    ----------
+    prompt
+        One prompt: text or token ids.
+    position
+        The position after which the token is predicted; the last by default.
+    top
+        How many tokens to keep; None keeps the whole vocabulary, in the order of its ids.
+    edit
+        Changes made during the run, as in `nbtools.runs.forward`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Probabilities ``(token)``; the coordinate ``token`` holds the text, ``token_id`` the id.
+
+    Raises
+    ------
+    PromptError
+        If the prompt does not fit the model.
+    InputError
+        If the position lies outside the prompt, or several prompts were given.
+
+    Examples
+    --------
+    >>> next_token(load(), "The capital of France is").token.values[0]
+    ' Paris'
+    """
+    read = tokens(model, prompt)
+    _check(model, len(read), read.ids.shape[0], position, top)
+    logits = forward(model, read, edit=edit).logits[0, position]
+    probabilities = logits.double().softmax(-1)
+    ids = torch.arange(len(logits)) if top is None else probabilities.topk(top).indices.cpu()
+    values = probabilities.cpu()[ids].numpy()
+    return xr.DataArray(
+        values.astype(np.float32),
+        dims="token",
+        coords={"token": _texts(model, ids), "token_id": ("token", ids.numpy())},
+        name="probability",
+        attrs={
+            "model": str(model.cfg.model_name),
+            "prompt": "".join(read.labels[0]) if model.tokenizer is not None else " ".join(read.labels[0]),
+            "position": position % len(read),
+            "units": "probability",
+        },
+    )
+
+
+def surprise(model: TransformerBridge, prompt: Prompt, *, edit: dict[str, Edit] | None = None) -> xr.DataArray:
+    """Give the surprise of each token, given those before it: its negative log probability, in nats.
+
+    The mean over positions is the model's loss. The first token is predicted from nothing: it is NaN.
+
+    Parameters
+    ----------
+    prompt
+        Text or token ids; a list of prompts adds the dimension ``prompt``.
+    edit
+        Changes made during the run, as in `nbtools.runs.forward`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Nats ``([prompt,] position)``; for one prompt the coordinate ``token`` holds the text.
+
+    Examples
+    --------
+    >>> nats = surprise(load(), "The Eiffel Tower is in Paris")
+    >>> str(nats.token[nats.argmin()].item())
+    'el'
+    """
+    read = tokens(model, prompt)
+    nats = surprise_of(read, forward(model, read, edit=edit).logits)
+    array = xr.DataArray(
+        nats,
+        dims=("prompt", "position"),
+        name="surprise",
+        attrs={"model": str(model.cfg.model_name), "prompts": len(nats), "units": "nats"},
+    )
+    if not read.single:
+        return array
+    return array.isel(prompt=0).assign_coords(token=("position", np.array(read.labels[0], dtype=object)))
+
+
+def surprise_of(read: Tokens, logits: Float[Tensor, "prompt position vocabulary"]) -> np.ndarray:
+    """Read surprise ``[prompt, position]`` off the logits of a run over these tokens."""
+    nats = np.full(read.ids.shape, np.nan, np.float32)
+    log_probability = logits[:, :-1].float().log_softmax(-1)
+    nats[:, 1:] = -log_probability.gather(2, read.ids[:, 1:, None])[..., 0].cpu().numpy()
+    return nats
+
+
+def _check(model: TransformerBridge, positions: int, prompts: int, position: int, top: int | None) -> None:
+    if prompts != 1:
+        msg = f"expected one prompt, got {prompts}: call next_token for each"
+        raise InputError(msg)
+    if not -positions <= position < positions:
+        msg = f"position {position} is outside the prompt: expected {-positions} to {positions - 1}"
+        raise InputError(msg)
+    if top is not None and not 1 <= top <= model.cfg.d_vocab:
+        msg = f"top must be between 1 and {model.cfg.d_vocab}, got {top}"
+        raise InputError(msg)
+
+
+def _texts(model: TransformerBridge, ids: torch.Tensor) -> np.ndarray:
+    return np.array([label(model, int(token)) for token in ids], dtype=object)
