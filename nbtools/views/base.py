@@ -91,9 +91,12 @@ class View(anywidget.AnyWidget):
 
 def still(figure: Figure) -> bytes:
     """Render a figure as a small PNG whose bytes depend on the picture alone."""
-    buffer = io.BytesIO()
-    _write(figure, buffer, format="png", dpi=_STILL_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    _write(figure, drawn, format="png", dpi=_STILL_DPI)
+    Image.open(drawn).convert("RGB").save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def _write(figure: Figure, target: Path | io.BytesIO, **options: Any) -> None:

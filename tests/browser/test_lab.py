@@ -41,7 +41,7 @@ def shot(notebook, name: str) -> None:
 
 def value(notebook, expression: str):
     """Evaluate an expression in the kernel."""
-    return ast.literal_eval(notebook.add(f"print(repr({expression}))").strip().splitlines()[-1])
+    return ast.literal_eval(notebook.add(f"print(repr(({expression})))").strip().splitlines()[-1])
 
 
 def grid_canvas(notebook):
@@ -129,7 +129,7 @@ def test_pinning_a_token_in_the_strip_pins_the_query_in_the_matrix(explorer):
     page.locator(".nb-token").nth(3).click()
     page.wait_for_selector(".nb-token:nth-child(4)[aria-selected=true]")
     assert value(explorer, "explorer.query, explorer.map.query") == (3, 3)
-    page.keyboard.press("Escape")
+    page.locator(".nb-token").nth(3).press("Escape")
     page.wait_for_selector(".nb-token:nth-child(4)[aria-selected=false]")
     assert value(explorer, "explorer.query") is None
 

@@ -2,7 +2,8 @@ import { FONT, bytes, follow, footer, node, number, paint, put, rgb, shorten, si
 
 const THUMB = 40;
 const GAP = 90; // room for the lines between keys and queries
-const FAINT = 0.04; // lines weaker than this are not drawn
+const FAINT = 0.04; // lines weaker than this are not drawn: those of one token,
+const FAINT_ALL = 0.1; // and where all are drawn
 const LABEL = 14; // letters of a token that are written beside the matrix
 
 // From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens).
@@ -53,7 +54,7 @@ export function strands(pattern, count, active, vmax) {
     for (let key = 0; key < count; key++) {
       if (active && active.query == null && active.key !== key) continue;
       const weight = (pattern[query * count + key] / 255) * vmax;
-      if (weight >= FAINT) found.push([query, key, weight]);
+      if (weight >= (active ? FAINT : FAINT_ALL)) found.push([query, key, weight]);
     }
   }
   return found;

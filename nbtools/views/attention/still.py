@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attention_figure"]
 
-_FAINT = 0.04  # lines weaker than this are not drawn
+_FAINT, _FAINT_ALL = 0.04, 0.1  # lines weaker than this are not drawn: those of one query, of all
 _LABELS = 40  # more tokens than this are not all named
 
 
@@ -41,7 +41,7 @@ def attention_figure(pattern: np.ndarray, tokens: list[str], scale: Scale, head:
 def _draw_lines(axes: Axes, pattern: np.ndarray, texts: list[str], query: int | None) -> None:
     rows = range(len(texts)) if query is None else [query]
     for row in rows:
-        for key in np.flatnonzero(pattern[row] >= _FAINT):
+        for key in np.flatnonzero(pattern[row] >= (_FAINT_ALL if query is None else _FAINT)):
             weight = float(min(1.0, pattern[row, key]))
             axes.plot(
                 [0, 1], [key, row], color=ACCENT, alpha=weight * (0.55 if query is None else 1), lw=0.5 + 2 * weight
