@@ -179,7 +179,7 @@ def _make(
     check_space(cache, spec.room)
     with _scratch(cache) as scratch:
         gguf = _gguf(spec, cache, scratch, source, progress, locate)
-        made = scratch / spec.name
+        made = scratch / "made"
         made.mkdir()
         convert(gguf, made)
         _write_manifest(spec, made)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDED", "load"]
 
 EMBEDDED = "SmolLM2-135M"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _HEADROOM = 0.7  # share of the free memory that float32 weights may take
 
 
@@ -72,6 +73,7 @@ def load(
     model = _boot(where, str(name), config, tokenizer, device, dtype or _best_dtype(config, device))
     if tokenizer is not None:
         model.cfg.default_prepend_bos = _adds_bos(tokenizer)
+    model.cfg.dtype = next(model.parameters()).dtype
     model.cfg.model_name = Path(name).name if Path(where).is_dir() else str(name)
     return model.eval()
 
@@ -115,6 +117,8 @@ def _unknown(name: str, error: Exception) -> str:
 def _tokenizer(where: str) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
+    if Path(where).is_dir() and not any((Path(where) / name).is_file() for name in _TOKENIZER_FILES):
+        return None  # transformers would make an empty one
     try:
         return AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError, KeyError):
@@ -171,6 +175,9 @@ def _boot(
         if tokenizer is None:
             return build_bridge_from_module(weights, config.architectures[0], hf_config=config, model_name=name)
         return TransformerBridge.boot_transformers(where, hf_model=weights, tokenizer=tokenizer, device=device)
+    except OSError as error:
+        msg = f"cannot read the weights of {name!r}: expected model.safetensors (pickles are never loaded): {error}"
+        raise UnknownModelError(msg) from error
     except (ValueError, KeyError, NotImplementedError) as error:
         msg = (
             f"TransformerLens cannot hook {name!r} ({', '.join(config.architectures or ['unknown architecture'])}): "

