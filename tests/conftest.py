@@ -22,6 +22,11 @@ def need(condition: object, what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the browser for last: Playwright keeps an event loop on the main thread until the session ends."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture(autouse=True)
 def _gpu(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("gpu"):

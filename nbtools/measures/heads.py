@@ -61,25 +61,48 @@ def entropy(pattern: Pattern) -> Float[Tensor, " head"]:
     """Average the entropy of attention rows, in nats, over all queries but the first.
 
     0 is a head that looks at one key; the first query has no choice and is left out.
+
+    Examples
+    --------
+    >>> entropy(torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]]))
+    tensor([0.6931])
     """
     rows = pattern[:, :, 1:]
     return torch.special.entr(rows).sum(-1).mean((0, 2))
 
 
 def keys_previous(ids: Ids) -> Marks:
-    """Mark, for each query, the position just before it."""
+    """Mark, for each query, the position just before it.
+
+    Examples
+    --------
+    >>> keys_previous(torch.tensor([[7, 8, 7]])).int()[0].tolist()
+    [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    """
     return _by_distance(ids) == 1
 
 
 def keys_first(ids: Ids) -> Marks:
-    """Mark the first position for all queries but the first itself: where attention sinks lie."""
+    """Mark the first position for all queries but the first itself: where attention sinks lie.
+
+    Examples
+    --------
+    >>> keys_first(torch.tensor([[7, 8, 7]])).int()[0].tolist()
+    [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
+    """
     marks = torch.zeros_like(_by_distance(ids), dtype=torch.bool)
     marks[:, 1:, 0] = True
     return marks
 
 
 def keys_duplicate(ids: Ids) -> Marks:
-    """Mark earlier positions that hold the same token as the query."""
+    """Mark earlier positions that hold the same token as the query.
+
+    Examples
+    --------
+    >>> keys_duplicate(torch.tensor([[7, 8, 7]])).int()[0].tolist()
+    [[0, 0, 0], [0, 0, 0], [1, 0, 0]]
+    """
     return (ids.unsqueeze(2) == ids.unsqueeze(1)) & (_by_distance(ids) > 0)
 
 
@@ -87,6 +110,11 @@ def keys_induction(ids: Ids) -> Marks:
     """Mark positions that follow an earlier occurrence of the query's token.
 
     Attention there is the prefix-matching score of Olsson et al. (2022). The query itself is never marked.
+
+    Examples
+    --------
+    >>> keys_induction(torch.tensor([[7, 8, 7]])).int()[0].tolist()
+    [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
     """
     follows = torch.zeros_like(keys_duplicate(ids))
     follows[:, :, 1:] = keys_duplicate(ids)[:, :, :-1]

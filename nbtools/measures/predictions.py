@@ -100,8 +100,8 @@ def surprise(model: TransformerBridge, prompt: Prompt, *, edit: dict[str, Edit] 
     Examples
     --------
     >>> nats = surprise(load(), "The Eiffel Tower is in Paris")
-    >>> str(nats.token[nats.argmin()].item())
-    'el'
+    >>> nats.token.values[nats.argmin("position").item()]
+    ' Tower'
     """
     read = tokens(model, prompt)
     nats = surprise_of(read, forward(model, read, edit=edit).logits)

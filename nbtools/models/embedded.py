@@ -74,7 +74,13 @@ class Status:
 
 
 def cache_dir() -> Path:
-    """Give the folder that holds the embedded model: ``NBTOOLS_CACHE``, or the user's cache folder."""
+    """Give the folder that holds the embedded model: ``NBTOOLS_CACHE``, or the user's cache folder.
+
+    Examples
+    --------
+    >>> fetch().parent == cache_dir()
+    True
+    """
     import platformdirs
 
     chosen = os.environ.get("NBTOOLS_CACHE")
@@ -121,6 +127,11 @@ def verify(folder: Path, *, deep: bool = False) -> str:
 
     A file whose size and time are those of the manifest is taken as it is, because hashing takes longer than
     loading; `deep` hashes every file.
+
+    Examples
+    --------
+    >>> verify(fetch(), deep=True)
+    ''
     """
     try:
         files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -131,7 +142,14 @@ def verify(folder: Path, *, deep: bool = False) -> str:
 
 
 def status(*, deep: bool = False) -> Status:
-    """Look whether the embedded model is there and whole, without fetching anything."""
+    """Look whether the embedded model is there and whole, without fetching anything.
+
+    Examples
+    --------
+    >>> found = status()
+    >>> found.present, found.intact
+    (True, True)
+    """
     folder = cache_dir() / SMOLLM2.name
     if not (folder / _MANIFEST).is_file():
         return Status(folder, present=False, advice="run `nbtools fetch` once, with a network")

@@ -55,7 +55,16 @@ class Run:
 
 
 def lock(model: torch.nn.Module) -> threading.RLock:
-    """Give the one lock of this model; hold it around anything that runs or changes the model."""
+    """Give the one lock of this model; hold it around anything that runs or changes the model.
+
+    `forward` holds it. Take it yourself around calls of TransformerLens that a widget could disturb.
+
+    Examples
+    --------
+    >>> model = load()
+    >>> with lock(model), torch.no_grad():
+    ...     logits, cache = model.run_with_cache("Paris is in")
+    """
     with _locks_guard:
         return _locks.setdefault(model, threading.RLock())
 

@@ -46,6 +46,11 @@ def settle_threads() -> int:
     operation waits for the slowest. So a burst of products of the size of one decoder layer is
     timed with one thread and with torch's default, and the default is kept only if it wins.
     A count set with `setup`, ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` is respected.
+
+    Examples
+    --------
+    >>> settle_threads() == torch.get_num_threads()
+    True
     """
     if not _settled:
         _settled.append(_choose(torch.get_num_threads()))

@@ -76,7 +76,8 @@ function render({ model, el, signal }) {
   let hovered = null;
   let cursor = { query: 0, key: 0 };
 
-  const pinned = () => (model.get("query") === null ? null : { query: model.get("query"), key: null });
+  // a pin may arrive before the frame that has its token
+  const pinned = () => (model.get("query") in frame.tokens ? { query: model.get("query"), key: null } : null);
   const active = () => hovered ?? pinned() ?? (document.activeElement === canvas ? cursor : null);
   const levelsOf = (head) => unpack(levels, head, box.count, frame.causal);
 

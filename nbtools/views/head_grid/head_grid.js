@@ -48,8 +48,9 @@ function render({ model, el, signal }) {
     box = layout(frame.layers.length, frame.heads.length);
     hovered = null;
     cursor = { row: Math.min(cursor.row, box.rows - 1), column: Math.min(cursor.column, box.columns - 1) };
+    foot?.foot.remove(); // the canvas stays where it is, or it would lose the focus
     foot = footer(frame);
-    root.replaceChildren(canvas, foot.foot);
+    root.append(foot.foot);
     canvas.setAttribute("aria-label", `${frame.label || "values"}: ${box.rows} layers, ${box.columns} heads`);
     draw();
   }

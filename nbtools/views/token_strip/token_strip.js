@@ -26,18 +26,21 @@ function chip(token, value, frame, lut, position) {
 }
 
 function render({ model, el, signal }) {
-  let frame, values, chips, foot;
+  let frame, values, foot;
+  let chips = [];
   const root = node("div", { class: "nb nb-strip" });
   el.append(root);
 
   const pinned = () => model.get("selected");
-  const say = (position) => (foot.read.textContent = position === null ? "" : readout(frame, values, position));
+  // a pin may arrive before the frame that has its token
+  const say = (position) => (foot.read.textContent = position in frame.tokens ? readout(frame, values, position) : "");
   const pin = (position) => put(model, "selected", position === pinned() ? null : position);
 
   function rebuild() {
     frame = model.get("_frame");
     values = floats(frame.values);
     const lut = bytes(frame.lut);
+    const held = chips.indexOf(document.activeElement);
     chips = frame.tokens.map((token, position) => chip(token, values[position], frame, lut, position));
     foot = footer(frame);
     const list = node("div", { class: "nb-tokens", role: "listbox", "aria-label": frame.label || "tokens" });
@@ -47,6 +50,7 @@ function render({ model, el, signal }) {
     });
     root.replaceChildren(list, foot.foot);
     mark();
+    if (held >= 0) focus(Math.min(held, chips.length - 1));
   }
 
   function mark() {
