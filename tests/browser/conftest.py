@@ -17,6 +17,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.conftest import need
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -36,11 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def find_chromium() -> str | None:
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip("no Chromium found: install Debian's package chromium, or set CHROMIUM to its path")
+    found = find_chromium()
+    need(found, "Chromium: install Debian's package chromium, or set CHROMIUM to its path")
     return found
 
 
@@ -66,6 +71,7 @@ class Lab:
         ]
         settings = {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTER_DATA_DIR": str(folder / ".data")}
         settings |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".lab")}
+        _ask_nothing(folder / ".lab")
         self.log = (folder / "lab.log").open("w")
         environment = {**os.environ, **settings, "HF_HUB_OFFLINE": "1"}
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
@@ -105,6 +111,13 @@ class Lab:
         self.process.terminate()
         self.process.wait(30)
         self.log.close()
+
+
+def _ask_nothing(settings: Path) -> None:
+    """JupyterLab asks a new user whether to fetch news, over what is looked at."""
+    folder = settings / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True)
+    (folder / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-// What all views have in common. A new view adds a row.
+// What all views have in common. A new view adds a row here, and a file for what it alone does.
 
 import { describe, expect, test } from "vitest";
 import attention, { layout } from "../../nbtools/views/attention/attention.js";
@@ -7,9 +7,9 @@ import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
 import { FORMS, HOSTILE, attentionFrame, gridFrame, stripFrame } from "./frames.js";
 import { click, hover, leave, mount, picture, press, smuggled } from "./stage.js";
 
-// `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place and `first` what a
-// click there pins, or Enter before any arrow; `next` is what Enter pins after ArrowDown. The `larger` frame has a
-// place that the usual one lacks, called `late`.
+// `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
+// a click there pins, or Enter before any arrow; `next` is what Enter pins after ArrowDown. The `larger` frame has
+// something that the usual one lacks, which a pin calls `late`.
 const VIEWS = [
   {
     name: "token strip", view: tokenStrip, frame: stripFrame, larger: { tokens: [...HOSTILE, "more"] },
@@ -26,10 +26,13 @@ const VIEWS = [
   },
 ];
 
-// All that can be seen or read out, canvases included, and the canvases drawn on those.
-const drawn = (canvas) => picture(canvas).map((call) => ({ ...call, args: call.args.map((arg) => arg.getContext ? drawn(arg) : arg) }));
-const look = ({ el, all }) => JSON.stringify([el.innerHTML, all("canvas").map(drawn)]);
-const focused = ({ find }) => find("canvas[tabindex='0'], .nb-token[tabindex='0']");
+const OWN_KEYS = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Enter", " ", "Escape"];
+const OTHER_KEYS = ["a", "j", "Tab", "F5"];
+
+// All that can be seen or read, canvases included, and the canvases drawn on those.
+const seen = (value) => (value.getContext ? picture(value).map((call) => ({ ...call, args: call.args.map(seen) })) : value);
+const look = ({ el, all }) => JSON.stringify([el.innerHTML, all("canvas").map(seen)]);
+const hand = ({ find }) => find("canvas[tabindex='0'], .nb-token[tabindex='0']");
 
 describe.each(VIEWS)("$name:", ({ view, frame, larger, pin, free, first, next, late, more, spot }) => {
   const show = (traits, options) => mount(view, { _frame: frame(), [pin]: free, ...more, ...traits }, options);
@@ -40,32 +43,33 @@ describe.each(VIEWS)("$name:", ({ view, frame, larger, pin, free, first, next, l
     expect(new Set(looks).size).toBe(1);
   });
 
-  test.each([["larger", {}, larger], ["smaller", larger, {}]])("a %s frame takes the place of the old one", (_, before, after) => {
-    const stage = show({ _frame: frame(before) });
-    stage.model.receive({ _frame: frame(after) });
-    expect(look(stage)).toBe(look(show({ _frame: frame(after) })));
+  test("a frame of another size takes the place of the old one", () => {
+    const stage = show();
+    for (const options of [larger, {}]) {
+      stage.model.receive({ _frame: frame(options) });
+      expect(look(stage)).toBe(look(show({ _frame: frame(options) })));
+    }
   });
 
-  test.each([["frame", ["_frame", pin]], ["pin", [pin, "_frame"]]])("one message may change frame and pin, the %s first", (_, order) => {
-    const state = { _frame: frame(larger), [pin]: late };
-    const stage = show();
-    stage.model.receive(Object.fromEntries(order.map((name) => [name, state[name]])));
-    expect(look(stage)).toBe(look(show(state)));
+  test("one message may bring a frame and a pin into it, in any order", () => {
+    const [one, other, wanted] = [show(), show(), show({ _frame: frame(larger), [pin]: late })];
+    one.model.receive({ _frame: frame(larger), [pin]: late });
+    other.model.receive({ [pin]: late, _frame: frame(larger) });
+    expect([look(one), look(other)]).toEqual([look(wanted), look(wanted)]);
   });
 
   test("a pin set from outside is shown as one that was there from the start", () => {
     const stage = show();
     const before = look(stage);
     stage.model.receive({ [pin]: next });
-    expect(look(stage)).toBe(look(show({ [pin]: next })));
     expect(look(stage)).not.toBe(before);
+    expect(look(stage)).toBe(look(show({ [pin]: next })));
     stage.model.receive({ [pin]: free });
     expect(look(stage)).toBe(before);
   });
 
   test("a click pins, saves and is shown; a click on what is pinned lets it go", () => {
-    const stage = show();
-    const before = look(stage);
+    const [stage, before] = [show({ [pin]: next }), look(show())];
     click(...spot(stage));
     expect([pinned(stage), stage.model.saves]).toEqual([first, 1]);
     expect(look(stage)).toBe(look(show({ [pin]: first })));
@@ -73,72 +77,62 @@ describe.each(VIEWS)("$name:", ({ view, frame, larger, pin, free, first, next, l
     expect([pinned(stage), stage.model.saves, look(stage)]).toEqual([free, 2, before]);
   });
 
-  test("a click elsewhere moves the pin", () => {
-    const stage = show({ [pin]: next });
-    click(...spot(stage));
-    expect(pinned(stage)).toEqual(first);
-  });
-
-  test("hovering previews without pinning, and leaving restores the pin", () => {
+  test("hovering previews without pinning, and leaving restores what is pinned", () => {
     const stage = show({ [pin]: next });
     const before = [look(stage), stage.read()];
     hover(...spot(stage));
-    expect(look(stage)).not.toBe(before[0]);
     expect(stage.read()).not.toBe(before[1]);
     expect([pinned(stage), stage.model.saves]).toEqual([next, 0]);
     stage.all("*").forEach(leave);
     expect([look(stage), stage.read()]).toEqual(before);
   });
 
-  test.each([["Enter", "Enter"], ["Space", " "]])("%s pins where the arrows have led, and lets go", (_, key) => {
+  test("Enter and Space pin where the arrows have led, and let go, as Esc does", () => {
     const stage = show();
-    press(focused(stage), key);
-    expect([pinned(stage), stage.model.saves]).toEqual([first, 1]);
-    press(focused(stage), "ArrowDown");
-    press(focused(stage), key);
-    expect(pinned(stage)).toEqual(next);
-    press(focused(stage), key);
-    expect(pinned(stage)).toEqual(free);
+    const use = (...keys) => keys.map((key) => press(hand(stage), key) && pinned(stage)).at(-1);
+    expect([use("Enter"), use("ArrowDown", " "), use(" "), use("Enter")]).toEqual([first, next, free, next]);
+    expect([use("Escape"), stage.model.saves]).toEqual([free, 5]);
   });
 
-  test("Esc lets go", () => {
-    const stage = show({ [pin]: next });
-    press(focused(stage), "Escape");
-    expect([pinned(stage), stage.model.saves]).toEqual([free, 1]);
-  });
-
-  test("the view's keys do not reach the notebook, all others do", () => {
+  test("its own keys do not reach the notebook, all others do", () => {
     const stage = show();
-    for (const key of ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Enter", " ", "Escape"])
-      expect([key, press(focused(stage), key).defaultPrevented]).toEqual([key, true]);
-    expect(stage.heard).toEqual([]);
-    for (const key of ["a", "j", "Tab", "F5"]) expect([key, press(focused(stage), key).defaultPrevented]).toEqual([key, false]);
-    expect(stage.heard).toEqual(["a", "j", "Tab", "F5"]);
+    const prevented = (keys) => keys.filter((key) => press(hand(stage), key).defaultPrevented);
+    expect([prevented(OWN_KEYS), stage.heard]).toEqual([OWN_KEYS, []]);
+    expect([prevented(OTHER_KEYS), stage.heard]).toEqual([[], OTHER_KEYS]);
   });
 
   test("a new frame leaves the keyboard where it was", () => {
     const stage = show();
-    focused(stage).focus();
-    press(focused(stage), "ArrowDown");
+    hand(stage).focus();
+    press(hand(stage), "ArrowDown");
     stage.model.receive({ _frame: frame(larger) });
-    expect(document.activeElement).toBe(focused(stage));
-    press(document.activeElement, "Enter");
+    expect(hand(stage).matches(":focus")).toBe(true);
+    press(hand(stage), "Enter");
     expect(pinned(stage)).toEqual(next);
   });
 
+  test("the keyboard stays inside a smaller frame", () => {
+    const last = [larger, {}].map((options) => {
+      const stage = show({ _frame: frame(options) });
+      for (let at = 0; at < 12; at++) ["ArrowDown", "ArrowRight"].forEach((key) => press(hand(stage), key));
+      stage.model.receive({ _frame: frame() });
+      press(hand(stage), "Enter");
+      return pinned(stage);
+    });
+    expect(last[0]).toEqual(last[1]);
+    expect(last[0]).not.toEqual(late);
+  });
+
   test("no text is taken for markup", () => {
-    const stage = show({ _frame: frame({ label: HOSTILE[3] }) });
+    const stage = show({ _frame: { ...frame(), label: HOSTILE[3] } });
     hover(...spot(stage));
+    expect(stage.find(".nb-legend").textContent).toContain(HOSTILE[3]);
     expect(smuggled()).toBe(0);
   });
 
-  test("a page without a kernel pins, reads out and follows just the same", () => {
+  test("a page without a kernel pins and reads out just the same", () => {
     const [page, live] = [show({}, { kernel: false }), show()];
-    for (const stage of [page, live]) {
-      click(...spot(stage));
-      press(focused(stage), "ArrowDown");
-      hover(...spot(stage));
-    }
+    [page, live].forEach((stage) => click(...spot(stage)));
     expect([pinned(page), page.read(), look(page)]).toEqual([first, live.read(), look(live)]);
   });
 
@@ -149,12 +143,13 @@ describe.each(VIEWS)("$name:", ({ view, frame, larger, pin, free, first, next, l
     expect(stage.model.listening()).toBe(0);
     stage.model.receive({ _frame: frame(larger), [pin]: next });
     hover(...spot(stage));
-    click(...spot(stage));
-    press(focused(stage), "Escape");
-    press(focused(stage), "ArrowDown");
-    stage.all("*").forEach((element) => element.dispatchEvent(new FocusEvent("focusin")) && leave(element));
-    stage.all("button").forEach((button) => button.click() ?? press(button, "ArrowRight"));
-    expect(look(stage)).toBe(before);
-    expect([pinned(stage), stage.model.saves, stage.heard.slice(0, 2)]).toEqual([next, 0, ["Escape", "ArrowDown"]]);
+    for (const element of stage.all("*")) {
+      click(element, spot(stage)[1]);
+      OWN_KEYS.forEach((key) => press(element, key));
+      ["focus", "focusin", "blur"].forEach((name) => element.dispatchEvent(new FocusEvent(name, { bubbles: true })));
+      leave(element);
+    }
+    expect([pinned(stage), stage.model.saves, look(stage) === before]).toEqual([next, 0, true]);
+    expect(stage.heard).toHaveLength(OWN_KEYS.length * stage.all("*").length);
   });
 });

@@ -1,66 +1,48 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
-  bytes, floats, follow, footer, hatch, ink, node, number, paint, put, shade, shorten, sized, theme, visible,
+  bytes, floats, follow, footer, ink, node, number, paint, put, shade, shorten, sized, theme, visible,
 } from "../../nbtools/views/shared.js";
-import { FORMS, HOSTILE, LUT, colour } from "./frames.js";
+import { FORMS, LUT, colour } from "./frames.js";
 import { kernelModel, pageModel } from "./model.js";
-import { picture, smuggled } from "./stage.js";
+import { picture } from "./stage.js";
 
-test("text put into a node is never markup", () => {
-  document.body.append(node("p", { title: HOSTILE[3] }, ...HOSTILE));
-  expect(document.querySelector("p").textContent).toBe(HOSTILE.join(""));
-  expect(smuggled()).toBe(0);
+test.each(Object.entries(FORMS))("a %s gives its numbers, whatever its offset, and none of its neighbours", (_, form) => {
+  const values = Float32Array.of(-1.5, NaN, 0.1);
+  for (const offset of [1, 2, 3, 4]) expect(floats(form(values, offset))).toEqual(values);
+  expect([...bytes(form(Uint8Array.of(1, 2, 255)))]).toEqual([1, 2, 255]);
 });
 
-describe.each(Object.entries(FORMS))("a %s", (_, form) => {
-  test("gives its bytes and none of its neighbours", () => {
-    expect([...bytes(form(Uint8Array.of(1, 2, 255)))]).toEqual([1, 2, 255]);
-  });
-
-  test("gives its floats, whatever its offset", () => {
-    const values = Float32Array.of(-1.5, NaN, 0.1);
-    for (const offset of [1, 2, 3, 4]) expect(floats(form(values, offset))).toEqual(values);
-  });
+test("a value has one of 256 shades, also outside the range; what is not finite has none and is transparent", () => {
+  const shades = (...values) => values.map((value) => shade(value, -10, 10));
+  expect(shades(-11, -10, -0.0001, 0, 9.92, 9.93, 10, 11)).toEqual([0, 0, 127, 128, 254, 255, 255, 255]);
+  expect(shades(NaN, Infinity, -Infinity)).toEqual([-1, -1, -1]);
+  expect([0, 2, -1].map((index) => paint(LUT, index))).toEqual(["rgb(0 0 0)", "rgb(2 1 0)", "transparent"]);
 });
 
-test.each([
-  [-10, 0], [10, 255], [0, 128], [-0.0001, 127], [-11, 0], [11, 255], [9.9, 254], [9.93, 255],
-  [NaN, -1], [Infinity, -1], [-Infinity, -1],
-])("the shade of %d between -10 and 10 is %d", (value, index) => expect(shade(value, -10, 10)).toBe(index));
-
-test("a shade is painted with its own row of the colour table, and none is transparent", () => {
-  expect([0, 2, 255].map((index) => paint(LUT, index))).toEqual(["rgb(0 0 0)", "rgb(2 1 0)", "rgb(255 254 253)"]);
-  expect(paint(LUT, -1)).toBe("transparent");
+test("ink is black or white, whichever stands out more; without a colour it is that of the page", () => {
+  const inks = (...colours) => colours.map((rgb) => ink(Uint8Array.of(1, 2, 3, ...rgb), 1));
+  expect(inks([0, 0, 0], [9, 9, 9], [117, 117, 117], [0, 0, 255])).toEqual(["#fff", "#fff", "#fff", "#fff"]);
+  expect(inks([118, 118, 118], [255, 255, 255], [255, 0, 0], [0, 255, 0])).toEqual(["#000", "#000", "#000", "#000"]);
+  expect(ink(LUT, -1)).toBe("inherit");
 });
 
-test.each([
-  ["#fff", [0, 0, 0]], ["#fff", [117, 117, 117]], ["#000", [118, 118, 118]], ["#000", [255, 255, 255]],
-  ["#000", [255, 0, 0]], ["#000", [0, 255, 0]], ["#fff", [0, 0, 255]], ["#fff", [9, 9, 9]],
-])("ink %s stands out on %j", (wanted, rgb) => expect(ink(Uint8Array.of(1, 2, 3, ...rgb), 1)).toBe(wanted));
-
-test("where there is no colour the ink is that of the page", () => expect(ink(LUT, -1)).toBe("inherit"));
-
-test("white space can be seen and the rest stays as it is", () => {
-  expect(visible("  a\n\n\t\t\r\rb")).toBe("··a↵↵⇥⇥␍␍b");
-  expect(visible("<s>&amp;𝕏ا")).toBe("<s>&amp;𝕏ا");
+test("white space can be seen, and a text that is too long is cut between letters", () => {
+  expect(visible("  a\n\n\t\t\r\rb<s>&amp;𝕏ا")).toBe("··a↵↵⇥⇥␍␍b<s>&amp;𝕏ا");
+  expect(["", "abc", "abcd", "𝕏𝕏𝕏", "𝕏𝕏𝕏𝕏"].map((text) => shorten(text, 3))).toEqual(["", "abc", "ab…", "𝕏𝕏𝕏", "𝕏𝕏…"]);
 });
 
-test.each([["abc", 3, "abc"], ["abcd", 3, "ab…"], ["𝕏𝕏𝕏", 3, "𝕏𝕏𝕏"], ["𝕏𝕏𝕏", 2, "𝕏…"], ["", 3, ""]])(
-  "%j in %d letters is %j", (text, most, short) => expect(shorten(text, most)).toBe(short));
-
-test.each([
-  [0, "0.000"], [0.001, "0.001"], [0.00099, "9.90e-4"], [-0.5, "-0.500"], [1, "1.00"], [-9.5, "-9.50"], [10, "10.0"],
-  [99.5, "99.5"], [100, "100"], [99999, "99999"], [100000, "1.00e+5"], [NaN, "undefined"], [-Infinity, "undefined"],
-])("%d reads %s", (value, text) => expect(number(value)).toBe(text));
+test("numbers have three or four digits, and what is not finite is undefined", () => {
+  const texts = [0, 0.001, 0.00099, -0.5, 1, -9.5, 10, 99.5, 100, 99999, 100000, NaN, -Infinity].map(number);
+  expect(texts.slice(0, 6)).toEqual(["0.000", "0.001", "9.90e-4", "-0.500", "1.00", "-9.50"]);
+  expect(texts.slice(6)).toEqual(["10.0", "99.5", "100", "99999", "1.00e+5", "undefined", "undefined"]);
+});
 
 test("a canvas has the pixels of the screen and the size of the page", () => {
   globalThis.devicePixelRatio = 2;
   const canvas = node("canvas");
-  sized(canvas, 30, 10.4);
+  const { calls } = sized(canvas, 30, 10.4);
   expect([canvas.width, canvas.height, canvas.style.width, canvas.style.height]).toEqual([60, 21, "30px", "10.4px"]);
-  expect(canvas.getContext("2d").calls.map((call) => [call.name, call.args])).toEqual([
-    ["setTransform", [2, 0, 0, 2, 0, 0]], ["clearRect", [0, 0, 30, 10.4]],
-  ]);
+  expect(calls.map(({ args }) => args)).toEqual([[2, 0, 0, 2, 0, 0], [0, 0, 30, 10.4]]);
   sized(canvas, 0, 0);
   expect([canvas.width, canvas.height]).toEqual([1, 1]);
 });
@@ -71,36 +53,22 @@ test("colours come from the page's theme where it has one", () => {
 });
 
 test("the legend runs from the least value on the left to the greatest on the right", () => {
-  const { foot } = footer({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: HOSTILE[3] });
-  document.body.append(foot);
+  const { foot } = footer({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: "effect" });
   const fills = picture(foot.querySelector("canvas"), "fillRect");
-  expect([fills[0], fills.at(-1)].map((call) => call.fillStyle)).toEqual([colour(0), colour(253)]);
-  expect([fills[0], fills.at(-1)].map((call) => call.args[0])).toEqual([0, 95]);
-  expect(foot.textContent).toBe(`${HOSTILE[3]}-0.1232000`);
-  expect(smuggled()).toBe(0);
+  const ends = [fills[0], fills.at(-1)].map(({ fillStyle, args }) => [fillStyle, args[0]]);
+  expect(ends).toEqual([[colour(0), 0], [colour(253), 95]]);
+  expect(foot.textContent).toBe("effect-0.1232000");
 });
 
-test("hatching stays inside its box and leaves the pen as it was", () => {
-  const canvas = node("canvas");
-  const context = canvas.getContext("2d");
-  hatch(context, 10, 20, 7, 6, "red");
-  const names = context.calls.map((call) => call.name);
-  expect(picture(canvas, "rect")[0].args).toEqual([10, 20, 7, 6]);
-  expect(names.indexOf("clip")).toBeLessThan(names.indexOf("stroke"));
-  expect(picture(canvas, "stroke")[0]).toMatchObject({ strokeStyle: "red", lineWidth: 0.7 });
-  expect(context).toMatchObject({ strokeStyle: "#000", lineWidth: 1 });
-});
-
-test.each([["with a signal", true], ["without one", false]])("following draws now and at each change, %s", (_, signalled) => {
-  const model = kernelModel({ one: 1, two: 2, three: 3 });
-  const { signal } = signalled ? new AbortController() : {};
+test("following draws now and at each change of its traits until the view goes away", () => {
+  const [model, leaving] = [kernelModel({ one: 1, two: 2, three: 3 }), new AbortController()];
   let drawn = 0;
-  follow(model, ["one", "two"], () => (drawn += 1), signal);
+  follow(model, ["one", "two"], () => (drawn += 1), leaving.signal);
   expect(drawn).toBe(1);
-  model.receive({ one: 5 });
-  model.receive({ two: 5 });
-  model.receive({ three: 5 });
+  ["one", "two", "three"].forEach((name) => model.receive({ [name]: 5 }));
   expect(drawn).toBe(3);
+  leaving.abort();
+  expect(model.listening()).toBe(0);
 });
 
 test("a value that is put is saved where there is a kernel", () => {
