@@ -6,7 +6,8 @@
     ├── InputError (ValueError)      what was passed in does not fit; nothing was changed
     │   ├── PromptError              empty, too long, or not text and not token ids
     │   ├── HookError                an unknown or inert hook point, layer or head
-    │   └── ArrayError               a wrong shape, a wrong length, or NaN where a number is needed
+    │   ├── ArrayError               a wrong shape, a wrong length, or NaN where a number is needed
+    │   └── OptionError (TypeError)  a keyword that the function does not have
     ├── ModelError (RuntimeError)    the model cannot be used as it is
     │   └── UnknownModelError        no such name, or no such folder
     ├── DataError (OSError)          a file is missing, damaged, or cannot be written
@@ -37,6 +38,10 @@ class HookError(InputError):
 
 class ArrayError(InputError):
     """An array has the wrong shape or length, or holds NaN where a number is needed."""
+
+
+class OptionError(InputError, TypeError):
+    """A keyword is not one of the function's options."""
 
 
 class ModelError(NbtoolsError, RuntimeError):

@@ -16,7 +16,8 @@ from tests.browser.conftest import CHROMIUM_FLAGS, Lab, Notebook, find_chromium 
 
 SETUP = "import nbtools as nb\nnb.setup(seed=0)\nmodel = nb.load()"
 EXPLORER = """
-explorer = nb.explorers.attention(model, "Anna met Tom. Later that day, Anna called Tom. Then Anna wrote to", head="17.3")
+text = "Anna met Tom. Later that day, Anna called Tom. Then Anna wrote to"
+explorer = nb.explorers.attention(model, text, head="17.3")
 explorer.query = 13
 explorer
 """

@@ -14,7 +14,6 @@ import traitlets
 import xarray as xr
 
 from nbtools.errors import NbtoolsError
-from nbtools.explorers.still import side_by_side
 from nbtools.measures.attention import label_patterns, pattern_hook
 from nbtools.measures.heads import HEAD_MEASURES, score_patterns
 from nbtools.measures.predictions import surprise_of
@@ -23,7 +22,7 @@ from nbtools.naming import HeadLike, parse_head, visible
 from nbtools.runs.forward import forward
 from nbtools.runs.latest import Latest
 from nbtools.views.attention import Attention
-from nbtools.views.base import still
+from nbtools.views.group import Group, link
 from nbtools.views.head_grid import HeadGrid
 from nbtools.views.token_strip import TokenStrip
 
@@ -67,7 +66,7 @@ class AttentionResult:
     expected: list[str]
 
 
-class AttentionExplorer(widgets.VBox):
+class AttentionExplorer(Group):
     """A prompt, all heads, and the attention of one; made by `attention`.
 
     Attributes
@@ -106,21 +105,18 @@ class AttentionExplorer(widgets.VBox):
         self.strip, self.grid, self.map = TokenStrip(), HeadGrid(), Attention()
         self._latest: Latest[tuple[str, str]] = Latest(self._serve)
         result = explore(model, text, layer)
-        super().__init__([self.prompt, widgets.HBox([self.measures, self.status]), self.strip, self._halves()])
+        controls = [self.prompt, widgets.HBox([self.measures, self.status])]
+        super().__init__([[self.strip], [self.grid, self.map]], controls=controls)
         self.text, self.measure, self.head = text, measure, f"{layer}.{index}"
         self._publish(result, self.head)
         self._connect()
-
-    def _halves(self) -> widgets.HBox:
-        self.grid.layout = widgets.Layout(flex="0 0 auto", max_width="45%")
-        self.map.layout = widgets.Layout(flex="1 1 0", min_width="300px")
-        return widgets.HBox([self.grid, self.map], layout=widgets.Layout(grid_gap="24px"))
 
     def _connect(self) -> None:
         traitlets.link((self, "text"), (self.prompt, "value"))
         traitlets.link((self, "measure"), (self.measures, "value"))
         traitlets.link((self, "query"), (self.map, "query"))
-        traitlets.link((self, "query"), (self.strip, "selected"))
+        link(self.strip, self.map)
+        link(self.grid, self.map)
         self.observe(self._request, "text")
         self.observe(self._request, "head")
         self.observe(self._colour, "measure")
@@ -158,18 +154,17 @@ class AttentionExplorer(widgets.VBox):
         self.status.value = f"⚠ {sentence}"
 
     def _publish(self, result: AttentionResult, head: str) -> None:
-        layer, _ = parse_head(head)
         changed = result is not self.result
         self.result, self.error = result, ""
-        self.map.show(result.pattern.sel(layer=[layer]))
-        self.map.head = head
         if changed:
-            self._show(result)
+            self._show(result, head)
+        self.map.head = head
         self.grid.selected = [head]
         self.status.value = f"next: {result.expected[-1]}"
 
-    def _show(self, result: AttentionResult) -> None:
+    def _show(self, result: AttentionResult, head: str) -> None:
         query = self.query if self.query is not None and self.query < result.pattern.sizes["query"] else None
+        self.map.show(result.pattern, head=head)
         self.strip.show(result.surprise, details=result.expected, label="surprise in nats", vmin=0, cmap="magma_r")
         self.query = self.map.query = self.strip.selected = query
         self._colour()
@@ -178,16 +173,8 @@ class AttentionExplorer(widgets.VBox):
         shares = {} if self.measure == "entropy" else {"vmax": 1}
         self.grid.show(self.result.scores[self.measure], vmin=0, **shares)
 
-    def figure(self) -> Any:
-        """Draw the grid and the map as they are now, with matplotlib."""
-        return side_by_side(self.strip.figure(), self.grid.figure(), self.map.figure())
-
     def __repr__(self) -> str:
         return f"AttentionExplorer(text={self.text!r}, head={self.head!r}, query={self.query})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "image/png": still(self.figure())}
 
 
 def attention(

@@ -1,11 +1,25 @@
-"""Views: pictures of labelled arrays, live in a notebook and still as PNG, SVG or PDF.
+"""Views: pictures of labelled arrays, live in a notebook, alive in a page without a kernel, still as PNG, SVG or PDF.
 
 Views know nothing of models: they take arrays and tokens, and give back what was selected.
 """
 
 from nbtools.views.attention import Attention, attention
 from nbtools.views.base import View
+from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
 from nbtools.views.token_strip import TokenStrip, token_strip
 
-__all__ = ["Attention", "HeadGrid", "TokenStrip", "View", "attention", "head_grid", "token_strip"]
+__all__ = [
+    "Attention",
+    "Compare",
+    "Group",
+    "HeadGrid",
+    "Link",
+    "TokenStrip",
+    "View",
+    "attention",
+    "compare",
+    "head_grid",
+    "link",
+    "token_strip",
+]

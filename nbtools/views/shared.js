@@ -112,10 +112,30 @@ export function hatch(context, x, y, width, height, colour) {
   context.restore();
 }
 
-// The read-out under a view: what the pointer or the keyboard is on, also for screen readers.
-export function footer(scale) {
+// The read-out under a view: what the pointer or the keyboard is on, also for screen readers; and full screen.
+export function footer(scale, root, signal) {
   const read = node("span", { class: "nb-read", "aria-live": "polite" });
-  return { read, foot: node("div", { class: "nb-foot" }, legend(scale), read) };
+  const foot = node("div", { class: "nb-foot" }, legend(scale), read);
+  if (root.requestFullscreen) foot.append(fullScreen(root, signal));
+  return { read, foot };
+}
+
+function fullScreen(root, signal) {
+  const button = node("button", { type: "button", class: "nb-full", "aria-label": "full screen", title: "full screen" });
+  const turn = () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen());
+  button.addEventListener("click", turn, { signal });
+  return button;
+}
+
+// The title that every view can have, above it.
+export function titled(model, root, signal) {
+  const title = node("div", { class: "nb-title" });
+  root.prepend(title);
+  follow(model, ["title"], () => {
+    title.textContent = model.get("title") ?? "";
+    title.hidden = !title.textContent;
+  }, signal);
+  return title;
 }
 
 // Draw now, and again whenever one of these traits changes, until the view goes away.
@@ -125,6 +145,14 @@ export function follow(model, names, draw, signal) {
     signal?.addEventListener("abort", () => model.off(`change:${name}`, draw));
   }
   draw();
+}
+
+// Draw again when the host goes dark or light: a canvas does not follow style sheets.
+export function repaint(draw, signal) {
+  const watch = new MutationObserver(draw);
+  watch.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name", "data-vscode-theme-kind"] });
+  signal?.addEventListener("abort", () => watch.disconnect());
+  globalThis.matchMedia?.("(prefers-color-scheme: dark)").addEventListener("change", draw, { signal });
 }
 
 export function put(model, name, value) {

@@ -1,36 +1,51 @@
 import { expect, test } from "vitest";
-import view, { layout, moved, spot, strands, unpack } from "../../nbtools/views/attention/attention.js";
-import { LUT, attentionFrame, level } from "./frames.js";
-import { click, frames, hover, mount, picture, press, written } from "./stage.js";
+import view, { layout, moved, pooled, revealed, spot, strands, unpack } from "../../nbtools/views/attention/attention.js";
+import { LUT, attentionState, level } from "./frames.js";
+import { click, drag, frames, hover, mount, picture, press, written } from "./stage.js";
 
 // The longest of the seven tokens takes 14 letters of 7 pixels; cells have 24.
 const BOX = layout(7, 98);
 const row = (at) => BOX.top + 24 * at + 12;
 const cell = (query, key) => [BOX.matrix + 24 * key + 12, row(query)];
-const show = (options, traits) => mount(view, { _frame: attentionFrame(options), head: "4.0", query: null, ...traits });
+const show = (options, traits, how) =>
+  mount(view, { ...attentionState(options), head: "4.0", query: null, title: "", _wanted: -1, ...traits }, how);
 const buttons = (stage) => stage.all("[data-head]");
+const heads = (stage) => buttons(stage).map((button) => button.dataset.head);
 const pixels = (drawn) => [...picture(drawn.args[0], "putImageData")[0].args[0].data];
 const matrix = (stage) => picture(stage.main(), "drawImage")[0];
 const ends = (stage, name) => picture(stage.main(), name).map((call) => call.args);
 const opaque = (index) => [...LUT.slice(3 * index, 3 * index + 3), 255];
 const pattern = (head) => Array.from({ length: 49 }, (_, at) => opaque(level(head, Math.floor(at / 7), at % 7))).flat();
-const numbered = (count) => ({ tokens: Array.from({ length: count }, (_, at) => `t${at}`), heads: ["4.0"] });
+const numbered = (count) => ({ tokens: Array.from({ length: count }, (_, at) => `t${at}`), pages: [["4.0"]] });
 
 test("keys, lines, queries and matrix stand side by side; many tokens have small cells without names", () => {
   const places = { top: 53.5, lines: 54, queries: 144, matrix: 202, width: 331, height: 153.5 };
-  expect(layout(4, 50)).toEqual({ count: 4, cell: 24, named: true, label: 50, ...places });
+  expect(layout(4, 50)).toEqual({ count: 4, shown: 4, cell: 24, named: true, label: 50, ...places });
   expect(layout(4, 200).top).toBe(106);
-  const sizes = [1, 18, 19, 40, 41, 900].map((count) => layout(count, 9)).map((box) => [box.cell, box.named]);
-  expect(sizes).toEqual([[24, true], [24, true], [23, true], [11, true], [10, false], [2, false]]);
+  const sizes = [1, 18, 19, 40, 41, 128].map((count) => layout(count, 9)).map((box) => [box.cell, box.named]);
+  expect(sizes).toEqual([[24, true], [24, true], [23, true], [11, true], [10, false], [3, false]]);
 });
 
-test("a point is on a cell, a query, a key or nothing", () => {
-  const on = (...points) => points.map(([x, y]) => Object.entries(spot(layout(4, 50), x, y) ?? {}).join(" "));
+test("of more than 128 tokens 40 are shown", () => {
+  expect([128, 129].map((count) => layout(count, 9).shown)).toEqual([128, 40]);
+  expect(layout(129, 9)).toMatchObject({ count: 129, cell: 11, named: true, width: 9 + 4 + 90 + 9 + 8 + 440 + 4.5 + 8 });
+});
+
+test("a point is on a cell, a query, a key or nothing, counted from where the window begins", () => {
+  const box = { ...layout(4, 50), count: 200 };
+  const on = (from, ...points) => points.map(([x, y]) => Object.entries(spot(box, x, y, from) ?? {}).join(" "));
   const cells = ["query,0 key,0", "query,0 key,0", "query,0 key,1", "query,1 key,0", "query,3 key,2"];
-  expect(on([202, 53.5], [225.9, 77.4], [226, 53.5], [202, 77.5], [273.9, 149.4])).toEqual(cells);
-  expect(on([298, 53.5], [202, 149.5], [202, 53.4], [143.9, 77.5], [54, 77.5], [0, 53.4])).toEqual(Array(6).fill(""));
-  expect(on([144, 77.5], [201.9, 77.5])).toEqual(["query,1 key,", "query,1 key,"]);
-  expect(on([0, 149.4], [53.9, 77.5])).toEqual(["query, key,3", "query, key,1"]);
+  expect(on(undefined, [202, 53.5], [225.9, 77.4], [226, 53.5], [202, 77.5], [273.9, 149.4])).toEqual(cells);
+  expect(on(undefined, [298, 53.5], [202, 149.5], [202, 53.4], [143.9, 77.5], [54, 77.5], [0, 53.4])).toEqual(Array(6).fill(""));
+  expect(on(undefined, [144, 77.5], [201.9, 77.5], [0, 149.4], [53.9, 77.5]).join("; "))
+    .toBe("query,1 key,; query,1 key,; query, key,3; query, key,1");
+  expect(on({ query: 100, key: 7 }, [226, 53.5], [144, 77.5], [0, 77.5])).toEqual(["query,100 key,8", "query,101 key,", "query, key,8"]);
+});
+
+test("the window moves as little as is needed, and not beyond the prompt", () => {
+  const to = (query, key) => Object.values(revealed({ count: 200, shown: 40 }, { query: 10, key: 100 }, { query, key })).join();
+  expect([to(10, 139), to(49, null), to(null, 100)]).toEqual(["10,100", "10,100", "10,100"]);
+  expect([to(50, 140), to(9, 99), to(0, 199)]).toEqual(["11,101", "9,99", "0,160"]);
 });
 
 test("causal levels get their empty half back, full ones are taken as they are", () => {
@@ -40,13 +55,20 @@ test("causal levels get their empty half back, full ones are taken as they are",
   expect([0, 2].map((head) => [...unpack(packed, head, 2, false)])).toEqual([[1, 2, 3, 4], [13, 14, 15, 16]]);
 });
 
-test("lines are those of a query, those into a key, or all, if they are strong enough", () => {
+test("in a small picture the strongest of each block survives", () => {
+  expect([...pooled([1, 9, 2, 3, 4, 8, 5, 6, 7], 3, 2)]).toEqual([9, 8, 6, 7]);
+  expect([...pooled([1, 2, 3, 4], 2, 2)]).toEqual([1, 2, 3, 4]);
+});
+
+test("lines are those of a query, those into a key, or all, if they are strong enough and in the window", () => {
   const shares = [255, 0, 0, 51, 204, 0, 10, 11, 234]; // 1; 0.2, 0.8; 0.039, 0.043, 0.918
-  const pairs = (active, vmax = 1) => strands(shares, 3, active, vmax).map(([query, key]) => `${query}${key}`).join(" ");
-  expect([pairs(null), pairs(null, 0.1)]).toEqual(["00 10 11 22", "00"]);
-  expect([0, 2].map((query) => pairs({ query, key: null }))).toEqual(["00", "21 22"]);
-  expect([0, 1].map((key) => pairs({ query: null, key }))).toEqual(["00 10", "11 21"]);
-  expect(strands(shares, 3, { query: 1, key: 0 }, 0.5)).toEqual([[1, 0, 0.1], [1, 1, 0.4]]);
+  const box = { count: 3, shown: 3 };
+  const pairs = (...more) => strands(shares, ...more).map(([query, key]) => `${query}${key}`).join(" ");
+  expect([pairs(box, null, 1), pairs(box, null, 0.1)]).toEqual(["00 10 11 22", "00"]);
+  expect([0, 2].map((query) => pairs(box, { query, key: null }, 1))).toEqual(["00", "21 22"]);
+  expect([0, 1].map((key) => pairs(box, { query: null, key }, 1))).toEqual(["00 10", "11 21"]);
+  expect(strands(shares, box, { query: 1, key: 0 }, 0.5)).toEqual([[1, 0, 0.1], [1, 1, 0.4]]);
+  expect(pairs({ count: 3, shown: 2 }, null, 1, { query: 1, key: 0 })).toBe("10 11");
 });
 
 test("arrows lead one cell on and stop at the edges; other keys lead nowhere", () => {
@@ -58,9 +80,9 @@ test("arrows lead one cell on and stop at the edges; other keys lead nowhere", (
 });
 
 test.each([["causal", true], ["full", false]])("the matrix has a row for each query, from %s levels", (_, causal) => {
-  const drawn = matrix(show({ causal }, { head: "5.0" }));
-  expect(pixels(drawn)).toEqual(pattern(2));
-  expect(drawn.args.slice(1)).toEqual([BOX.matrix, BOX.top, 168, 168]);
+  const drawn = matrix(show({ causal }, { head: "5.1" }));
+  expect(pixels(drawn)).toEqual(pattern(3));
+  expect(drawn.args.slice(1)).toEqual([0, 0, 7, 7, BOX.matrix, BOX.top, 168, 168]);
   expect([drawn.imageSmoothingEnabled, drawn.globalAlpha]).toEqual([false, 1]);
 });
 
@@ -80,7 +102,7 @@ test("the pinned query has its row framed, its name in bold, and lines from its 
   expect(strokes).toEqual([["0.23", "0.70"], ["0.23", "0.71"], ["1.00", "3.00"]]);
 });
 
-test("a long prompt has lines and names only where the hand is", () => {
+test("a prompt of many tokens has lines and names only where the hand is", () => {
   const [full, none] = [64, 65].map((count) => ends(show(numbered(count)), "stroke").length);
   expect([full > 64, none]).toEqual([true, 0]);
   expect(written(show(numbered(65), { query: 30 }).main())).toEqual(["t30"]);
@@ -102,36 +124,85 @@ test("the read-out follows the head, and knows what a full level stands for", ()
   expect(stage.read()).toBe("query 5 “·” → most to key 1 “<s>”  0.460");
 });
 
-test("each head has a button with its pattern; the one on show is checked and in the order of Tab", () => {
-  const stage = show({}, { head: "4.1" });
-  expect(buttons(stage).map((button) => button.textContent)).toEqual(["4.0", "4.1", "5.0"]);
+test("each head of the layer has a button with its pattern; the one on show is checked and in the order of Tab", () => {
+  const stage = show({}, { head: "5.1" });
+  expect(buttons(stage).map((button) => button.textContent)).toEqual(["5.0", "5.1", "5.2"]);
   expect(buttons(stage).map((button) => button.getAttribute("aria-checked"))).toEqual(["false", "true", "false"]);
   expect(buttons(stage).map((button) => button.tabIndex)).toEqual([-1, 0, -1]);
-  expect(pixels(picture(buttons(stage)[2].firstChild, "drawImage")[0])).toEqual(pattern(2));
+  expect(pixels(picture(buttons(stage)[2].firstChild, "drawImage")[0])).toEqual(pattern(4));
 });
 
 test("a click on a button shows its head and keeps the pinned query; beside the buttons it does nothing", () => {
   const stage = show({}, { query: 5 });
   stage.find(".nb-heads").click();
   expect([stage.model.get("head"), stage.model.saves]).toEqual(["4.0", 0]);
-  buttons(stage)[2].lastChild.click();
-  expect([stage.model.get("head"), stage.model.get("query"), stage.model.saves]).toEqual(["5.0", 5, 1]);
-  expect(stage.main().getAttribute("aria-label")).toBe("attention of head 5.0 over 7 tokens");
-  expect(pixels(matrix(stage))).toEqual(pattern(2));
+  buttons(stage)[1].lastChild.click();
+  expect([stage.model.get("head"), stage.model.get("query"), stage.model.saves]).toEqual(["4.1", 5, 1]);
+  expect(stage.main().getAttribute("aria-label")).toBe("attention of head 4.1 over 7 tokens");
+  expect(pixels(matrix(stage))).toEqual(pattern(1));
 });
 
 test("arrows lead from button to button, around the ends; other keys reach the notebook", () => {
-  const stage = show();
+  const stage = show({}, { head: "5.0" });
   buttons(stage)[0].focus();
-  const heads = ["Left", "Up", "Right", "Down"].map((way) =>
+  const found = ["Left", "Up", "Right", "Down"].map((way) =>
     press(document.activeElement, `Arrow${way}`).defaultPrevented && document.activeElement.dataset.head);
-  expect([heads, stage.model.get("head"), stage.heard]).toEqual([["5.0", "4.1", "5.0", "4.0"], "4.0", []]);
+  expect([found, stage.model.get("head"), stage.heard]).toEqual([["5.2", "5.1", "5.2", "5.0"], "5.0", []]);
   expect([press(document.activeElement, "Escape").defaultPrevented, stage.heard]).toEqual([false, ["Escape"]]);
 });
 
-test("one head needs no button, and an unknown one gives way to the first", () => {
-  expect([["4.0"], ["4.0", "4.1"]].map((heads) => show({ heads }).find(".nb-heads").hidden)).toEqual([true, false]);
-  expect(show({}, { head: "9.9" }).find("[aria-checked=true]").dataset.head).toBe("4.0");
+test("layers are turned by button and key, to the same head if there is one, and not beyond the last", () => {
+  const stage = show({}, { head: "5.2" });
+  const [earlier, later] = stage.all(".nb-turn");
+  const turns = [() => later.click(), () => earlier.click(), () => earlier.click(), () => press(stage.main(), "PageDown"),
+    () => press(stage.main(), "PageUp")].map((turn) => [turn(), stage.model.get("head")][1]);
+  expect(turns).toEqual(["5.2", "4.1", "4.1", "5.1", "4.1"]);
+  expect([heads(stage), pixels(matrix(stage)), stage.heard]).toEqual([["4.0", "4.1"], pattern(1), []]);
+});
+
+test("what there is no choice of has no buttons, and an unknown head gives way to the first of its layer", () => {
+  const hidden = (pages) => [".nb-bar", ".nb-turn"].map((place) => show({ pages }).find(place).hidden);
+  expect([[["4.0"]], [["4.0", "4.1"]], [["4.0"], ["5.0"]]].map(hidden)).toEqual([[true, true], [false, true], [false, false]]);
+  const stage = show({}, { head: "5.1" });
+  stage.model.receive({ head: "9.9" });
+  expect(stage.find("[aria-checked=true]").dataset.head).toBe("5.0");
+});
+
+test("a layer that has not come is asked for, and drawn when it comes", () => {
+  const [whole, part] = [attentionState(), attentionState({ sent: [0] })];
+  const stage = show({}, { ...part, query: 5 });
+  expect(stage.model.get("_wanted")).toBe(-1);
+  stage.model.receive({ head: "5.1" });
+  expect([stage.model.get("_wanted"), stage.model.saves > 0, stage.read()]).toEqual([1, true, "…"]);
+  stage.model.receive({ _pages: { serial: part._frame.serial - 1, levels: whole._pages.levels } });
+  expect(stage.read()).toBe("…"); // those were of another frame
+  stage.model.receive({ _pages: { serial: part._frame.serial, levels: { 1: whole._pages.levels[1] } } });
+  expect(stage.read()).toBe("query 5 “·” → most to key 2 “</script><script>x”  0.880");
+  expect(pixels(picture(buttons(stage)[2].firstChild, "drawImage")[0])).toEqual(pattern(4));
+  stage.model.receive({ head: "4.1" });
+  expect([stage.model.get("_wanted"), pixels(matrix(stage))]).toEqual([1, pattern(1)]);
+});
+
+test("a page without a kernel asks for nothing and says that the layer was left out", () => {
+  const stage = show({ sent: [0] }, { head: "5.0" }, { kernel: false });
+  expect([stage.model.get("_wanted"), stage.read()]).toEqual([-1, expect.stringContaining("left out")]);
+});
+
+test("a long prompt has a window that follows pin and arrows, and an overview that moves it", () => {
+  const [stage, started] = [show(numbered(200)), show(numbered(200), { query: 100 })];
+  const overview = stage.find(".nb-overview");
+  const from = ({ main }) => picture(main(), "drawImage")[0].args.slice(1, 5).join();
+  Array(41).fill("ArrowDown").forEach((key) => press(stage.main(), key));
+  expect([from(started), from(stage)]).toEqual(["61,61,40,40", "0,2,40,40"]);
+  stage.model.receive({ query: 100 });
+  expect(from(stage)).toBe("0,61,40,40");
+  drag(overview, [100, 150]);
+  hover(overview, [0, 0]); // the pointer passes without a button down
+  expect([from(stage), frames(overview)]).toEqual(["80,130,40,40", [[80, 130, 40, 40]]]);
+  drag(overview, [100, 150], [199, 1]);
+  expect(from(stage)).toBe("160,0,40,40");
+  expect(pixels(picture(overview, "drawImage")[0])).toHaveLength(4 * 200 * 200);
+  expect([overview.hidden, show().find(".nb-overview").hidden]).toEqual([false, true]);
 });
 
 test("a click on a cell pins its query; on a key or beside the tokens it pins nothing", () => {
@@ -155,6 +226,9 @@ test("the keyboard has a cell that is seen until the focus goes", () => {
   stage.main().focus();
   expect(stage.read()).toBe("query 0 “<bos>” → key 0 “<bos>”  1.00");
   press(stage.main(), "ArrowDown");
+  expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.080");
+  hover(stage.main(), cell(4, 2));
+  press(stage.main(), "Escape");
   expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.080");
   stage.main().blur();
   expect([frames(stage.main()), stage.read()]).toEqual([[], ""]);

@@ -39,10 +39,21 @@ export function gridFrame({ layers = [4, 5, 6, 7, 8], heads = [0, 1, 2], missing
 // What a query of a head gives to a key, 0 to 255: most to key (head + query) % (query + 1).
 export const level = (head, query, key) => (key > query ? 0 : key === (head + query) % (query + 1) ? 255 - 10 * head : 20 + key);
 
-export function attentionFrame({ heads = ["4.0", "4.1", "5.0"], tokens = HOSTILE.slice(0, 7), causal = true, form = FORMS.DataView, vmax = 1 } = {}) {
-  const levels = [];
-  heads.forEach((_, head) =>
-    tokens.forEach((_, query) =>
-      tokens.forEach((_, key) => (key <= query || !causal) && levels.push(level(head, query, key)))));
-  return { heads: [...heads], tokens: [...tokens], causal, levels: form(Uint8Array.from(levels)), ...scale(form, 0, vmax, "attention") };
+let serial = 0;
+
+// A frame and the patterns of its layers, or of those that are `sent` with it. Heads are counted over all layers.
+export function attentionState({
+  pages = [["4.0", "4.1"], ["5.0", "5.1", "5.2"]], tokens = HOSTILE.slice(0, 7), causal = true, form = FORMS.DataView,
+  vmax = 1, sent = pages.map((_, layer) => layer),
+} = {}) {
+  const positions = [...tokens.keys()];
+  const pattern = (head) => positions.flatMap((query) =>
+    positions.filter((key) => key <= query || !causal).map((key) => level(head, query, key)));
+  const first = (layer) => pages.slice(0, layer).flat().length;
+  const levels = (layer) => form(Uint8Array.from(pages[layer].flatMap((_, head) => pattern(first(layer) + head))));
+  serial += 1;
+  return {
+    _frame: { pages: pages.map((page) => [...page]), tokens: [...tokens], causal, serial, ...scale(form, 0, vmax, "attention") },
+    _pages: { serial, levels: Object.fromEntries(sent.map((layer) => [layer, levels(layer)])) },
+  };
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import {
-  bytes, floats, follow, footer, ink, node, number, paint, put, shade, shorten, sized, theme, visible,
+  bytes, floats, follow, footer, ink, node, number, paint, put, repaint, shade, shorten, sized, theme, visible,
 } from "../../nbtools/views/shared.js";
 import { FORMS, LUT, colour } from "./frames.js";
 import { kernelModel, pageModel } from "./model.js";
@@ -53,7 +53,7 @@ test("colours come from the page's theme where it has one", () => {
 });
 
 test("the legend runs from the least value on the left to the greatest on the right", () => {
-  const { foot } = footer({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: "effect" });
+  const { foot } = footer({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: "effect" }, node("div"));
   const fills = picture(foot.querySelector("canvas"), "fillRect");
   const ends = [fills[0], fills.at(-1)].map(({ fillStyle, args }) => [fillStyle, args[0]]);
   expect(ends).toEqual([[colour(0), 0], [colour(253), 95]]);
@@ -69,6 +69,20 @@ test("following draws now and at each change of its traits until the view goes a
   expect(drawn).toBe(3);
   leaving.abort();
   expect(model.listening()).toBe(0);
+});
+
+test("what is painted is painted again when the page turns dark or light, until the view goes away", async () => {
+  const [scheme, leaving] = [new EventTarget(), new AbortController()];
+  globalThis.matchMedia = () => scheme;
+  let drawn = 0;
+  repaint(() => (drawn += 1), leaving.signal);
+  const turn = async (theme) => [scheme.dispatchEvent(new Event("change")), await document.body.setAttribute("class", theme)];
+  await turn("dark");
+  expect(drawn).toBe(2);
+  leaving.abort();
+  await turn("");
+  delete globalThis.matchMedia;
+  expect(drawn).toBe(2);
 });
 
 test("a value that is put is saved where there is a kernel", () => {

@@ -37,6 +37,8 @@ export const hover = (target, [offsetX, offsetY] = [0, 0]) => {
   send(target, new PointerEvent("pointermove", options()), { offsetX, offsetY });
 };
 export const leave = (target) => send(target, new PointerEvent("pointerleave"));
+export const drag = (target, ...places) => places.forEach(([offsetX, offsetY], step) =>
+  send(target, new PointerEvent(step ? "pointermove" : "pointerdown", options({ buttons: 1 })), { offsetX, offsetY }));
 
 // What is on a canvas now: the calls since it was last cleared.
 export function picture(canvas, name) {

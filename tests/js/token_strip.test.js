@@ -3,7 +3,7 @@ import view, { readout, step } from "../../nbtools/views/token_strip/token_strip
 import { HOSTILE, colour, stripFrame } from "./frames.js";
 import { hover, mount, press } from "./stage.js";
 
-const show = (options, selected = null) => mount(view, { _frame: stripFrame(options), selected });
+const show = (options, selected = null) => mount(view, { _frame: stripFrame(options), selected, title: "" });
 const chips = (stage) => stage.all(".nb-token");
 const css = (index) => colour(index).replaceAll(" ", ", ");
 

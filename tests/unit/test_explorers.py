@@ -48,7 +48,7 @@ def test_what_is_shown_is_what_the_measures_give(model, explorer):
 @pytest.mark.model
 def test_views_show_the_result(explorer):
     explorer.text = TEXTS[2]
-    levels = np.frombuffer(explorer.map._frame["levels"], np.uint8)
+    levels = np.frombuffer(explorer.map._pages["levels"]["18"], np.uint8)
     expected = explorer.result.pattern.sel(layer=18).values
     n = expected.shape[-1]
     np.testing.assert_allclose(levels.reshape(9, -1) / 255, expected[:, *np.tril_indices(n)], atol=0.5 / 255 + 1e-6)

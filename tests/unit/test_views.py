@@ -87,21 +87,34 @@ def test_modules_are_small_and_self_contained():
         assert text.count("export default") == 1
 
 
+def levels_of(view, layer: int) -> bytes:
+    return view._pages["levels"][str(layer)]
+
+
 def test_the_page_gets_numbers_as_bytes_and_a_causal_pattern_without_its_empty_half(pattern):
-    frame = views.attention(pattern)._frame
-    assert isinstance(frame["levels"], bytes)
-    assert len(frame["levels"]) == 6 * (4 * 5 // 2)
-    assert frame["causal"]
-    full = views.attention(np.full((1, 4, 4), 0.25))._frame
-    assert not full["causal"]
-    assert len(full["levels"]) == 16
+    view = views.attention(pattern)
+    assert view._frame["causal"]
+    assert [len(levels_of(view, layer)) for layer in (0, 1)] == [3 * (4 * 5 // 2)] * 2
+    full = views.attention(np.full((1, 4, 4), 0.25))
+    assert not full._frame["causal"]
+    assert len(levels_of(full, 0)) == 16
 
 
 def test_bytes_sent_stand_for_the_numbers_given(pattern):
-    frame = views.attention(pattern)._frame
-    levels = np.frombuffer(frame["levels"], np.uint8).reshape(6, 10) / 255
-    expected = pattern.values.reshape(6, 4, 4)[:, *np.tril_indices(4)]
-    np.testing.assert_allclose(levels, expected, atol=0.5 / 255 + 1e-9)
+    view = views.attention(pattern)
+    for layer in (0, 1):
+        levels = np.frombuffer(levels_of(view, layer), np.uint8).reshape(3, 10) / 255
+        np.testing.assert_allclose(levels, pattern.values[layer][:, *np.tril_indices(4)], atol=0.5 / 255 + 1e-6)
+
+
+def test_large_patterns_are_sent_layer_by_layer_when_the_page_asks():
+    view = views.attention(np.eye(200)[None, None].repeat(9, 0), head="4.0")
+    assert list(view._pages["levels"]) == ["4"]
+    view._wanted = 7
+    assert list(view._pages["levels"]) == ["7"]
+    assert view._pages["serial"] == view._frame["serial"]
+    view._wanted = 99  # nothing is there
+    assert list(view._pages["levels"]) == ["7"]
 
 
 def test_still_and_live_pictures_use_the_same_colours():

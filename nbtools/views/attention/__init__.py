@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import traitlets
 
-from nbtools.errors import ArrayError, HookError, InputError
+from nbtools.errors import InputError
 from nbtools.naming import HeadLike, head_label, parse_head
-from nbtools.views.attention.still import attention_figure
+from nbtools.views.attention.patterns import Patterns, read_patterns
+from nbtools.views.attention.still import attention_drawing
 from nbtools.views.base import View
-from nbtools.views.colour import Scale, as_floats, check_numbers, check_size, check_tokens
+from nbtools.views.colour import Scale, check_size, check_tokens
+from nbtools.views.options import listed_options
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from nbtools.views.pictures import Drawing
 
 __all__ = ["Attention", "attention"]
+
+_FIRST_BYTES = 100_000  # layers beyond the one on show are sent at once while they are this small
 
 
 class Attention(View, folder="attention"):
     """The attention patterns of some heads over one prompt; made by `attention`."""
 
+    _pins: ClassVar[dict[str, str]] = {"head": "head", "position": "query"}
+
     head = traitlets.Unicode(help='the head on show, such as "18.6"').tag(sync=True)
     query = traitlets.Int(None, allow_none=True, help="position of the pinned query token").tag(sync=True)
 
-    _patterns: np.ndarray
-    _labels: tuple[str, ...] = ()
+    _pages = traitlets.Dict().tag(sync=True)
+    """The patterns of some layers as bytes, and of which frame they are."""
+    _wanted = traitlets.Int(-1).tag(sync=True)
+    """The place of a layer whose patterns the page asks for."""
+
+    _patterns: Patterns | None = None
     _tokens: tuple[str, ...] = ()
 
     def show(
@@ -38,18 +49,56 @@ class Attention(View, folder="attention"):
         *,
         cmap: str = "viridis",
         vmax: float = 1.0,
+        head: HeadLike | None = None,
     ) -> None:
         """Show other patterns in the same place, keeping head and query where they still exist."""
-        numbers, labels = _heads_first(pattern)
-        check_numbers(numbers, what="attention")
-        texts = check_tokens(_texts(pattern) if tokens is None else tokens, numbers.shape[-1], what="position")
-        scale = Scale(cmap, 0.0, float(vmax), "attention")
-        frame = _frame(numbers, labels, texts, scale)
-        self._patterns, self._labels, self._tokens, self._scale = numbers, tuple(labels), tuple(texts), scale
+        patterns = read_patterns(pattern)
+        texts = check_tokens(patterns.texts if tokens is None else tokens, patterns.positions, what="position")
+        check_size(patterns.page_bytes, knob="heads (pattern.isel(head=slice(4))), or a shorter prompt")
+        shown = self._chosen(patterns, head)
+        self._patterns, self._tokens = patterns, tuple(texts)
+        self._scale = self._fit(Scale(cmap, 0.0, float(vmax), "attention"))
         with self.hold_sync():
-            self._frame = frame
-            self.head = self.head if self.head in labels else labels[0]
+            self._publish(shown)
+            self.head = shown
             self.query = self.query if self.query is not None and self.query < len(texts) else None
+
+    def _chosen(self, patterns: Patterns, head: HeadLike | None) -> str:
+        if head is None:
+            return self.head if patterns.has(self.head) else patterns.labels[0]
+        label = head if isinstance(head, str) else head_label(*parse_head(head))
+        patterns.place(label)
+        return label
+
+    def _publish(self, head: str) -> None:
+        """Send what is on show, and with it the other layers if they are small; the rest waits until asked for."""
+        patterns = self._patterns
+        layer, _ = patterns.place(head)
+        whole = patterns.page_bytes * len(patterns.pages) <= _FIRST_BYTES
+        serial = self._frame.get("serial", 0) + 1
+        frame = {"pages": patterns.pages, "tokens": list(self._tokens), "causal": patterns.causal, "serial": serial}
+        self._wanted = -1
+        self._frame = {**frame, **self._scale.frame()}
+        self._pages = self._packed(range(len(patterns.pages)) if whole else [layer])
+
+    def _packed(self, layers: Sequence[int]) -> dict[str, Any]:
+        levels = {str(layer): self._patterns.levels(layer, self._scale.vmax) for layer in layers}
+        return {"serial": self._frame["serial"], "levels": levels}
+
+    @traitlets.observe("_wanted")
+    def _hand_over(self, change: dict[str, Any]) -> None:
+        if self._patterns is not None and 0 <= change["new"] < len(self._patterns.pages):
+            self._pages = self._packed([change["new"]])
+
+    def _recolour(self) -> None:
+        self._publish(self.head)
+
+    def _state(self, *, complete: bool) -> dict[str, Any]:
+        layers = range(len(self._patterns.pages)) if complete else [self._patterns.place(self.head)[0]]
+        return {**super()._state(complete=complete), "_pages": self._packed(layers), "_wanted": -1}
+
+    def _weight(self) -> int:
+        return self._patterns.page_bytes * len(self._patterns.pages)
 
     def select(self, head: HeadLike | None = None, *, query: int | None = None) -> None:
         """Show a head, given as ``"18.6"`` or ``(18, 6)``, and pin a query position; None releases it."""
@@ -60,10 +109,8 @@ class Attention(View, folder="attention"):
 
     @traitlets.validate("head")
     def _known(self, proposal: dict[str, Any]) -> str:
-        if self._labels and proposal["value"] not in self._labels:
-            some = ", ".join(self._labels[:4]) + (" …" if len(self._labels) > 4 else "")
-            msg = f"head {proposal['value']!r} is not in this view: expected one of {some}"
-            raise HookError(msg)
+        if self._patterns is not None:
+            self._patterns.place(proposal["value"])
         return proposal["value"]
 
     @traitlets.validate("query")
@@ -74,16 +121,16 @@ class Attention(View, folder="attention"):
             raise InputError(msg)
         return query
 
-    def figure(self) -> Figure:
-        """Draw the head on show with matplotlib; the lines are those of the pinned query, or of all."""
-        pattern = self._patterns[self._labels.index(self.head)]
-        return attention_figure(pattern, list(self._tokens), self._scale, self.head, self.query)
+    def _drawing(self) -> Drawing:
+        pattern = self._patterns.of(self.head)
+        return attention_drawing(pattern, list(self._tokens), self._scale, self.head, self.query)
 
     def __repr__(self) -> str:
-        heads, tokens = len(self._labels), len(self._tokens)
+        heads, tokens = len(self._patterns.labels) if self._patterns else 0, len(self._tokens)
         return f"Attention(heads={heads}, tokens={tokens}, head={self.head!r}, query={self.query})"
 
 
+@listed_options
 def attention(
     pattern: xr.DataArray | np.ndarray,
     tokens: Sequence[str] | None = None,
@@ -92,16 +139,19 @@ def attention(
     query: int | None = None,
     cmap: str = "viridis",
     vmax: float = 1.0,
+    title: str = "",
 ) -> Attention:
-    """A head's attention as a matrix and as lines, with all heads to choose from above.
+    """A head's attention as a matrix and as lines, with the heads of its layer to choose from above.
 
-    Rows are queries, columns keys. Hover a row to see where that token looks, click to pin it, Esc to let go.
+    Rows are queries, columns keys. Hover a row to see where that token looks, click to pin it, Esc to let go; the
+    arrow keys move, Page Up and Page Down change the layer. Of a prompt of more than 128 tokens a window is drawn
+    large, beside a small picture of the whole in which the window can be moved.
 
     Parameters
     ----------
     pattern
         Attention probabilities ``([layer,] head, query, key)`` or ``(query, key)``: a DataArray, whose
-        coordinates name the heads and tokens, or any array or tensor.
+        coordinates name the heads and tokens, or any array or tensor. A live view sends one layer at a time.
     tokens
         Text of each position; by default the array's ``key_token``, or else the position.
     head
@@ -110,6 +160,8 @@ def attention(
         Query position pinned from the start.
     cmap, vmax
         As in matplotlib; the colour range begins at 0.
+    title
+        Written above the view.
 
     Returns
     -------
@@ -120,7 +172,9 @@ def attention(
     ------
     ArrayError
         If the array is not square in its last two dimensions, holds NaN, has as many positions as the
-        tokens do not, or is larger than a page should hold.
+        tokens do not, or one layer of it is larger than a page should hold.
+    HookError, InputError
+        If there is no such head, or no such query position.
 
     Examples
     --------
@@ -129,55 +183,7 @@ def attention(
     >>> view
     Attention(heads=1, tokens=2, head='0', query=1)
     """
-    view = Attention()
-    view.show(pattern, tokens, cmap=cmap, vmax=vmax)
-    if head is not None or query is not None:
-        view.select(head, query=query)
+    view = Attention(title=title)
+    view.show(pattern, tokens, cmap=cmap, vmax=vmax, head=head)
+    view.query = query
     return view
-
-
-def _heads_first(pattern: Any) -> tuple[np.ndarray, list[str]]:
-    """Give patterns as (head, query, key) with a name for each head."""
-    array = _ordered(pattern)
-    numbers = as_floats(array)
-    if not 2 <= numbers.ndim <= 4 or numbers.shape[-1] != numbers.shape[-2] or numbers.size == 0:
-        msg = (
-            "expected attention patterns ([layer,] head, query, key) with as many queries as keys, "
-            f"got shape {numbers.shape}"
-        )
-        raise ArrayError(msg)
-    return numbers.reshape(-1, *numbers.shape[-2:]), _names(array, numbers.shape[:-2])
-
-
-def _ordered(pattern: Any) -> Any:
-    if not hasattr(pattern, "dims"):
-        return pattern
-    order = [name for name in ("layer", "head", "query", "key") if name in pattern.dims]
-    if set(order) != set(pattern.dims) or order[-2:] != ["query", "key"]:
-        msg = f"expected dimensions ([layer,] head, query, key), got ({', '.join(pattern.dims)}): choose one prompt"
-        raise ArrayError(msg)
-    return pattern.transpose(*order)
-
-
-def _names(array: Any, shape: tuple[int, ...]) -> list[str]:
-    coords = getattr(array, "coords", {})
-    heads = [int(n) for n in np.atleast_1d(coords["head"])] if "head" in coords else range(shape[-1] if shape else 1)
-    if "layer" in coords:
-        return [head_label(layer, head) for layer in np.atleast_1d(coords["layer"]) for head in heads]
-    if len(shape) == 2:
-        return [head_label(layer, head) for layer in range(shape[0]) for head in heads]
-    return [str(head) for head in heads]
-
-
-def _texts(pattern: Any) -> list[str] | None:
-    coords = getattr(pattern, "coords", {})
-    return [str(text) for text in coords["key_token"].values] if "key_token" in coords else None
-
-
-def _frame(numbers: np.ndarray, labels: list[str], texts: list[str], scale: Scale) -> dict[str, Any]:
-    """Give the patterns as one byte each, 255 being vmax; the empty upper half of a causal one is left out."""
-    causal = not np.triu(numbers, 1).any()
-    cells = numbers[:, *np.tril_indices(len(texts))] if causal else numbers
-    check_size(cells.size, knob="heads or layers (pattern.sel(layer=18)), or a shorter prompt")
-    levels = np.clip(np.round(cells / scale.vmax * 255), 0, 255).astype(np.uint8)
-    return {"heads": labels, "tokens": texts, "causal": causal, "levels": levels.tobytes(), **scale.frame()}

@@ -1,31 +1,46 @@
-import { FONT, bytes, follow, footer, node, number, paint, put, rgb, shorten, sized, theme, visible } from "../shared.js";
+import { FONT, bytes, follow, footer, node, number, put, repaint, shorten, sized, theme, titled, visible } from "../shared.js";
 
 const THUMB = 40;
 const GAP = 90; // room for the lines between keys and queries
 const FAINT = 0.04; // lines weaker than this are not drawn: those of one token,
 const FAINT_ALL = 0.1; // and where all are drawn
 const LABEL = 14; // letters of a token that are written beside the matrix
+const WHOLE = 128; // a prompt of more tokens is drawn in a window
+const WINDOW = 40;
+const OVERVIEW = 200; // side of the small picture of the whole
 
 // From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens).
 export function layout(count, label) {
-  const cell = Math.max(2, Math.min(24, Math.floor(440 / count)));
+  const shown = count > WHOLE ? WINDOW : count;
+  const cell = Math.max(2, Math.min(24, Math.floor(440 / shown)));
   const named = cell >= 11;
   const top = Math.min(label * 0.87, 96) + 10; // key tokens above the matrix are turned
   const lines = label + 4;
   const queries = lines + GAP;
   const matrix = queries + label + 8;
-  return { count, cell, named, label, top, lines, queries, matrix, width: matrix + count * cell + label / 2 + 8, height: top + count * cell + 4 };
+  const width = matrix + shown * cell + label / 2 + 8;
+  return { count, shown, cell, named, label, top, lines, queries, matrix, width, height: top + shown * cell + 4 };
 }
 
+const clamp = (value, most) => Math.max(0, Math.min(most, value));
+
 // What a point is on: a query and a key in the matrix, one of them in the columns of tokens, or nothing.
-export function spot(box, x, y) {
+// `from` is the first query and the first key that are drawn.
+export function spot(box, x, y, from = { query: 0, key: 0 }) {
   const row = Math.floor((y - box.top) / box.cell);
-  if (row < 0 || row >= box.count) return null;
-  if (x < box.lines) return { query: null, key: row };
+  if (row < 0 || row >= box.shown) return null;
+  if (x < box.lines) return { query: null, key: from.key + row };
   if (x < box.queries) return null;
-  if (x < box.matrix) return { query: row, key: null };
-  const key = Math.floor((x - box.matrix) / box.cell);
-  return key < box.count ? { query: row, key } : null;
+  if (x < box.matrix) return { query: from.query + row, key: null };
+  const column = Math.floor((x - box.matrix) / box.cell);
+  return column < box.shown ? { query: from.query + row, key: from.key + column } : null;
+}
+
+// The window, moved as little as is needed for a query and a key to lie in it; null asks for nothing.
+export function revealed(box, from, { query, key }) {
+  const into = (start, position) =>
+    position === null ? start : clamp(Math.max(Math.min(start, position), position - box.shown + 1), box.count - box.shown);
+  return { query: into(from.query, query), key: into(from.key, key) };
 }
 
 // Attention of one head as numbers 0 to 255, [query * count + key]; causal patterns come without their empty half.
@@ -37,23 +52,34 @@ export function unpack(levels, head, count, causal) {
   return full;
 }
 
-export function image(pattern, count, lut) {
-  const pixels = new Uint8ClampedArray(4 * count * count);
-  for (let at = 0; at < count * count; at++) {
-    pixels.set(rgb(lut, pattern[at]), 4 * at);
-    pixels[4 * at + 3] = 255;
-  }
-  return pixels;
+export function image(pattern, lut) {
+  const table = new Uint8ClampedArray(1024);
+  for (let at = 0; at < 256; at++) table.set([lut[3 * at], lut[3 * at + 1], lut[3 * at + 2], 255], 4 * at);
+  const colours = new Uint32Array(table.buffer);
+  return new Uint8ClampedArray(Uint32Array.from(pattern, (level) => colours[level]).buffer);
 }
 
-// The lines to draw, as [query, key, weight]: those of a query, those into a key, or all.
-export function strands(pattern, count, active, vmax) {
-  const found = [];
+// A smaller pattern in which the strongest attention of each block survives.
+export function pooled(pattern, count, size) {
+  const small = new Uint8Array(size * size);
   for (let query = 0; query < count; query++) {
-    if (active?.query != null && active.query !== query) continue;
+    const row = Math.floor((query * size) / count) * size;
     for (let key = 0; key < count; key++) {
+      const to = row + Math.floor((key * size) / count);
+      if (pattern[query * count + key] > small[to]) small[to] = pattern[query * count + key];
+    }
+  }
+  return small;
+}
+
+// The lines to draw, as [query, key, weight]: those of a query, those into a key, or all, within the window.
+export function strands(pattern, box, active, vmax, from = { query: 0, key: 0 }) {
+  const found = [];
+  for (let query = from.query; query < from.query + box.shown; query++) {
+    if (active?.query != null && active.query !== query) continue;
+    for (let key = from.key; key < from.key + box.shown; key++) {
       if (active && active.query == null && active.key !== key) continue;
-      const weight = (pattern[query * count + key] / 255) * vmax;
+      const weight = (pattern[query * box.count + key] / 255) * vmax;
       if (weight >= (active ? FAINT : FAINT_ALL)) found.push([query, key, weight]);
     }
   }
@@ -63,71 +89,103 @@ export function strands(pattern, count, active, vmax) {
 export function moved(key, at, count) {
   const moves = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
   if (!(key in moves)) return null;
-  const clamp = (value) => Math.max(0, Math.min(count - 1, value));
-  return { query: clamp(at.query + moves[key][0]), key: clamp(at.key + moves[key][1]) };
+  return { query: clamp(at.query + moves[key][0], count - 1), key: clamp(at.key + moves[key][1], count - 1) };
+}
+
+function bitmap(pattern, size, lut) {
+  const made = node("canvas");
+  made.width = made.height = size;
+  made.getContext("2d").putImageData(new ImageData(image(pattern, lut), size), 0, 0);
+  return made;
 }
 
 function render({ model, el, signal }) {
+  const earlier = node("button", { type: "button", class: "nb-turn", "aria-label": "previous layer", title: "previous layer (Page Up)" }, "‹");
+  const later = node("button", { type: "button", class: "nb-turn", "aria-label": "next layer", title: "next layer (Page Down)" }, "›");
   const thumbs = node("div", { class: "nb-heads", role: "radiogroup", "aria-label": "heads" });
+  const bar = node("div", { class: "nb-bar" }, earlier, thumbs, later);
   const canvas = node("canvas", { tabindex: "0", role: "application", "aria-roledescription": "attention matrix" });
-  const root = node("div", { class: "nb" }, thumbs, node("div", { class: "nb-scroll" }, canvas));
+  const overview = node("canvas", { class: "nb-overview", "aria-hidden": "true" });
+  const root = node("div", { class: "nb" }, bar, node("div", { class: "nb-scroll" }, overview, canvas));
   el.append(root);
-  let frame, levels, lut, box, foot, pattern, picture;
+  titled(model, root, signal);
+  let frame, lut, box, foot, pattern, picture, small;
+  let known = new Map(); // the patterns of each layer that has come
+  let place = { layer: 0, head: 0 };
+  let drawn = null; // the layer whose thumbs are there
+  let from = { query: 0, key: 0 };
   let hovered = null;
   let cursor = { query: 0, key: 0 };
 
-  // a pin may arrive before the frame that has its token
-  const pinned = () => (model.get("query") in frame.tokens ? { query: model.get("query"), key: null } : null);
+  const inside = (query) => query !== null && query < box.count;
+  const pinned = () => (inside(model.get("query")) ? { query: model.get("query"), key: null } : null);
   const active = () => hovered ?? pinned() ?? (document.activeElement === canvas ? cursor : null);
-  const levelsOf = (head) => unpack(levels, head, box.count, frame.causal);
+  const levelsOf = (head) => unpack(known.get(place.layer), head, box.count, frame.causal);
+  const text = (token) => shorten(visible(token), LABEL);
 
-  function bitmap(head) {
-    const made = node("canvas");
-    made.width = made.height = box.count;
-    made.getContext("2d").putImageData(new ImageData(image(levelsOf(head), box.count, lut), box.count), 0, 0);
-    return made;
+  // Several traits can change in one message, in any order: look at all of them whichever was heard.
+  function update() {
+    if (frame !== model.get("_frame")) rebuild();
+    const pages = model.get("_pages");
+    if (pages.serial === frame.serial)
+      for (const [layer, levels] of Object.entries(pages.levels)) known.set(Number(layer), bytes(levels));
+    turn();
   }
 
   function rebuild() {
     frame = model.get("_frame");
-    levels = bytes(frame.levels);
     lut = bytes(frame.lut);
+    known = new Map();
+    drawn = null;
     const ruler = node("canvas").getContext("2d");
     ruler.font = FONT;
     const widest = Math.max(...frame.tokens.map((token) => ruler.measureText(text(token)).width));
     box = layout(frame.tokens.length, Math.ceil(widest));
     hovered = null;
     cursor = { query: Math.min(cursor.query, box.count - 1), key: Math.min(cursor.key, box.count - 1) };
+    from = revealed(box, { query: 0, key: 0 }, { query: pinned()?.query ?? null, key: pinned()?.query ?? null });
     foot?.foot.remove();
-    foot = footer(frame);
+    foot = footer(frame, root, signal);
     root.append(foot.foot);
-    thumbs.replaceChildren(...frame.heads.map(thumb));
-    thumbs.hidden = frame.heads.length < 2;
-    turn();
+    earlier.hidden = later.hidden = frame.pages.length < 2;
+    bar.hidden = frame.pages.length * frame.pages[0].length < 2;
+    overview.hidden = box.shown === box.count;
+  }
+
+  function turn() {
+    const layer = frame.pages.findIndex((page) => page.includes(model.get("head")));
+    if (layer >= 0) place = { layer, head: frame.pages[layer].indexOf(model.get("head")) };
+    else place = { layer: Math.min(place.layer, frame.pages.length - 1), head: 0 };
+    const here = known.has(place.layer);
+    if (!here && model.save_changes) put(model, "_wanted", place.layer);
+    pattern = here ? levelsOf(place.head) : new Uint8Array(box.count * box.count);
+    picture = bitmap(pattern, box.count, lut);
+    small = overview.hidden ? null : bitmap(pooled(pattern, box.count, OVERVIEW), OVERVIEW, lut);
+    if (drawn !== place.layer) thumbs.replaceChildren(...frame.pages[place.layer].map(thumb));
+    drawn = here ? place.layer : null;
+    [...thumbs.children].forEach((button, other) => {
+      button.setAttribute("aria-checked", String(other === place.head));
+      button.tabIndex = other === place.head ? 0 : -1;
+    });
+    canvas.setAttribute("aria-label", `attention of head ${frame.pages[place.layer][place.head]} over ${box.count} tokens`);
+    draw();
   }
 
   function thumb(name, head) {
-    const small = node("canvas", { "aria-hidden": "true" });
-    sized(small, THUMB, THUMB).drawImage(bitmap(head), 0, 0, THUMB, THUMB);
-    const button = node("button", { type: "button", class: "nb-head", role: "radio", "data-head": name }, small, node("span", {}, name));
+    const canvas = node("canvas", { "aria-hidden": "true" });
+    const context = sized(canvas, THUMB, THUMB);
+    if (known.has(place.layer)) {
+      const size = Math.min(box.count, 2 * THUMB);
+      const whole = levelsOf(head);
+      context.drawImage(bitmap(size < box.count ? pooled(whole, box.count, size) : whole, size, lut), 0, 0, THUMB, THUMB);
+    }
+    const button = node("button", { type: "button", class: "nb-head", role: "radio", "data-head": name }, canvas, node("span", {}, name));
     button.setAttribute("aria-label", `head ${name}`);
     return button;
   }
 
-  function turn() {
-    const head = Math.max(0, frame.heads.indexOf(model.get("head")));
-    pattern = levelsOf(head);
-    picture = bitmap(head);
-    [...thumbs.children].forEach((button, other) => {
-      button.setAttribute("aria-checked", String(other === head));
-      button.tabIndex = other === head ? 0 : -1;
-    });
-    canvas.setAttribute("aria-label", `attention of head ${frame.heads[head]} over ${box.count} tokens`);
-    draw();
-  }
-
-  const text = (token) => shorten(visible(token), LABEL);
-  const middle = (row) => box.top + (row + 0.5) * box.cell;
+  const row = (query) => box.top + (query - from.query + 0.5) * box.cell;
+  const keyRow = (key) => box.top + (key - from.key + 0.5) * box.cell;
 
   function draw() {
     const context = sized(canvas, box.width, box.height);
@@ -135,21 +193,23 @@ function render({ model, el, signal }) {
     const at = active();
     drawLines(context, colours, at);
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, box.matrix, box.top, box.count * box.cell, box.count * box.cell);
+    const side = box.shown * box.cell;
+    context.drawImage(picture, from.key, from.query, box.shown, box.shown, box.matrix, box.top, side, side);
     drawTokens(context, colours, at);
-    if (at) drawFrame(context, colours, at);
-    foot.read.textContent = readout(at);
+    if (at) drawFrame(context, colours, at, side);
+    if (small) drawOverview(colours);
+    foot.read.textContent = known.has(place.layer) ? readout(at) : waiting();
   }
 
   function drawLines(context, colours, at) {
-    if (!at && box.count > 64) return; // all lines of a long prompt would be a blot
+    if (!at && box.shown > 64) return; // all lines of a long prompt would be a blot
     context.strokeStyle = colours.accent;
-    for (const [query, key, weight] of strands(pattern, box.count, at, frame.vmax)) {
+    for (const [query, key, weight] of strands(pattern, box, at, frame.vmax, from)) {
       context.globalAlpha = Math.min(1, at ? 0.15 + weight : weight * 0.6);
       context.lineWidth = 0.5 + 2.5 * weight;
       context.beginPath();
-      context.moveTo(box.lines, middle(key));
-      context.lineTo(box.queries, middle(query));
+      context.moveTo(box.lines, keyRow(key));
+      context.lineTo(box.queries, row(query));
       context.stroke();
     }
     context.globalAlpha = 1;
@@ -157,18 +217,19 @@ function render({ model, el, signal }) {
 
   function drawTokens(context, colours, at) {
     context.textBaseline = "middle";
-    frame.tokens.forEach((token, position) => {
-      write(context, colours, token, position, at?.key === position, "right", box.lines - 4, middle(position));
-      write(context, colours, token, position, at?.query === position, "left", box.queries + 4, middle(position));
+    for (let step = 0; step < box.shown; step++) {
+      const [query, key] = [from.query + step, from.key + step];
+      write(context, colours, frame.tokens[key], at?.key === key, "right", box.lines - 4, keyRow(key));
+      write(context, colours, frame.tokens[query], at?.query === query, "left", box.queries + 4, row(query));
       context.save();
-      context.translate(box.matrix + (position + 0.5) * box.cell, box.top - 5);
+      context.translate(box.matrix + (step + 0.5) * box.cell, box.top - 5);
       context.rotate(-Math.PI / 3);
-      write(context, colours, token, position, at?.key === position, "left", 0, 0);
+      write(context, colours, frame.tokens[key], at?.key === key, "left", 0, 0);
       context.restore();
-    });
+    }
   }
 
-  function write(context, colours, token, position, strong, side, x, y) {
+  function write(context, colours, token, strong, side, x, y) {
     if (!box.named && !strong) return;
     context.font = strong ? `bold ${FONT}` : FONT;
     context.fillStyle = strong ? colours.accent : colours.fg;
@@ -176,26 +237,48 @@ function render({ model, el, signal }) {
     context.fillText(text(token), x, y);
   }
 
-  function drawFrame(context, colours, { query, key }) {
+  function drawFrame(context, colours, { query, key }, side) {
+    const seen = (position, start) => position !== null && position >= start && position < start + box.shown;
     context.strokeStyle = colours.accent;
     context.lineWidth = 1.5;
-    const side = box.count * box.cell;
-    if (query !== null) context.strokeRect(box.matrix, box.top + query * box.cell, side, box.cell);
-    if (key !== null) context.strokeRect(box.matrix + key * box.cell, box.top, box.cell, side);
+    if (seen(query, from.query)) context.strokeRect(box.matrix, row(query) - box.cell / 2, side, box.cell);
+    if (seen(key, from.key)) context.strokeRect(box.matrix + (key - from.key) * box.cell, box.top, box.cell, side);
   }
+
+  function drawOverview(colours) {
+    const context = sized(overview, OVERVIEW, OVERVIEW);
+    context.drawImage(small, 0, 0, OVERVIEW, OVERVIEW);
+    context.strokeStyle = colours.accent;
+    context.lineWidth = 2;
+    const scale = OVERVIEW / box.count;
+    context.strokeRect(from.key * scale, from.query * scale, box.shown * scale, box.shown * scale);
+  }
+
+  const waiting = () => (model.save_changes ? "…" : "this layer was left out: it needs a running kernel, or view.save(\"x.html\")");
 
   function readout(at) {
     const token = (position) => `${position} “${visible(frame.tokens[position])}”`;
     if (!at) return "";
     if (at.query === null) return `into key ${token(at.key)}`;
-    const row = pattern.subarray(at.query * box.count, (at.query + 1) * box.count);
-    const key = at.key ?? row.indexOf(Math.max(...row));
-    const much = number(Math.round((row[key] / 255) * frame.vmax * 100) / 100);
+    const weights = pattern.subarray(at.query * box.count, (at.query + 1) * box.count);
+    const key = at.key ?? weights.indexOf(Math.max(...weights));
+    const much = number(Math.round((weights[key] / 255) * frame.vmax * 100) / 100);
     return `query ${token(at.query)} → ${at.key === null ? "most to " : ""}key ${token(key)}  ${much}`;
   }
 
   const pin = (query) => put(model, "query", query === model.get("query") ? null : query);
   const listen = (target, event, handle) => target.addEventListener(event, handle, { signal });
+  const page = (by) => {
+    const layer = clamp(place.layer + by, frame.pages.length - 1);
+    put(model, "head", frame.pages[layer][Math.min(place.head, frame.pages[layer].length - 1)]);
+  };
+  const used = (event) => {
+    event.preventDefault();
+    event.stopPropagation(); // the notebook has its own use for these keys
+  };
+
+  listen(earlier, "click", () => page(-1));
+  listen(later, "click", () => page(1));
   listen(thumbs, "click", (event) => {
     const button = event.target.closest("[data-head]");
     if (button) put(model, "head", button.dataset.head);
@@ -203,14 +286,14 @@ function render({ model, el, signal }) {
   listen(thumbs, "keydown", (event) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!by) return;
-    const next = (frame.heads.indexOf(model.get("head")) + by + frame.heads.length) % frame.heads.length;
-    put(model, "head", frame.heads[next]);
+    const heads = frame.pages[place.layer];
+    const next = (place.head + by + heads.length) % heads.length;
+    put(model, "head", heads[next]);
     thumbs.children[next].focus();
-    event.preventDefault();
-    event.stopPropagation();
+    used(event);
   });
   listen(canvas, "pointermove", (event) => {
-    hovered = spot(box, event.offsetX, event.offsetY);
+    hovered = spot(box, event.offsetX, event.offsetY, from);
     draw();
   });
   listen(canvas, "pointerleave", () => {
@@ -218,30 +301,43 @@ function render({ model, el, signal }) {
     draw();
   });
   listen(canvas, "click", (event) => {
-    const at = spot(box, event.offsetX, event.offsetY);
+    const at = spot(box, event.offsetX, event.offsetY, from);
     if (at && at.query !== null) pin(at.query);
   });
   listen(canvas, "keydown", (event) => {
     const next = moved(event.key, cursor, box.count);
-    if (next) hovered = cursor = next;
-    else if (event.key === "Enter" || event.key === " ") pin(cursor.query);
+    if (next) {
+      hovered = cursor = next;
+      from = revealed(box, from, cursor);
+    } else if (event.key === "Enter" || event.key === " ") pin(cursor.query);
+    else if (event.key === "PageUp" || event.key === "PageDown") page(event.key === "PageUp" ? -1 : 1);
     else if (event.key === "Escape") {
       hovered = null;
       put(model, "query", null);
     } else return;
     draw();
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own use for these keys
+    used(event);
   });
   listen(canvas, "focus", () => draw());
   listen(canvas, "blur", () => {
     hovered = null;
     draw();
   });
+  const slide = (event) => {
+    if (event.type === "pointermove" && !event.buttons) return;
+    const middle = (offset) => clamp(Math.round((offset / OVERVIEW) * box.count - box.shown / 2), box.count - box.shown);
+    from = { query: middle(event.offsetY), key: middle(event.offsetX) };
+    draw();
+  };
+  listen(overview, "pointerdown", slide);
+  listen(overview, "pointermove", slide);
 
-  follow(model, ["_frame"], rebuild, signal);
-  follow(model, ["head"], turn, signal);
-  follow(model, ["query"], draw, signal);
+  follow(model, ["_frame", "_pages", "head"], update, signal);
+  follow(model, ["query"], () => {
+    if (pinned()) from = revealed(box, from, pinned());
+    draw();
+  }, signal);
+  repaint(draw, signal);
 }
 
 export default { render };

@@ -7,35 +7,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbtools.naming import visible
-from nbtools.views.pictures import ACCENT, colours_of, new_figure, scale_bar, ticks_every
+from nbtools.views.pictures import ACCENT, Drawing, colours_of, scale_bar, ticks_every
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
     from nbtools.views.colour import Scale
 
-__all__ = ["attention_figure"]
+__all__ = ["attention_drawing"]
 
 _FAINT, _FAINT_ALL = 0.04, 0.1  # lines weaker than this are not drawn: those of one query, of all
 _LABELS = 40  # more tokens than this are not all named
 
 
-def attention_figure(pattern: np.ndarray, tokens: list[str], scale: Scale, head: str, query: int | None) -> Figure:
+def attention_drawing(pattern: np.ndarray, tokens: list[str], scale: Scale, head: str, query: int | None) -> Drawing:
     """Draw one head: keys and queries joined by lines, and the matrix."""
     side = min(4.2, max(1.6, 0.22 * len(tokens)))
     texts = [visible(token)[:14] for token in tokens]
     label = 0.15 + 0.08 * max(map(len, texts))  # inches that the longest token takes
     width, height = 2 * label + 0.95 + side, side + 0.87 * label + 0.7
-    figure = new_figure(width, height)
     bottom = 0.4 / height
-    lines = figure.add_axes((label / width, bottom, 0.8 / width, side / height))
-    matrix = figure.add_axes(((2 * label + 0.85) / width, bottom, side / width, side / height))
-    _draw_lines(lines, pattern, texts, query)
-    _draw_matrix(matrix, pattern, texts, scale, query)
-    figure.text(0.1 / width, (0.62 + side) / height, f"head {head}", fontsize=10, fontweight="bold", va="bottom")
-    scale_bar(figure, scale, (0.35 / width, 0.12 / height, 0.9 / width, 0.1 / height))
-    return figure
+
+    def draw(figure: FigureBase) -> None:
+        lines = figure.add_axes((label / width, bottom, 0.8 / width, side / height))
+        matrix = figure.add_axes(((2 * label + 0.85) / width, bottom, side / width, side / height))
+        _draw_lines(lines, pattern, texts, query)
+        _draw_matrix(matrix, pattern, texts, scale, query)
+        figure.text(0.1 / width, (0.62 + side) / height, f"head {head}", fontsize=10, fontweight="bold", va="bottom")
+        scale_bar(figure, scale, (0.35 / width, 0.12 / height, 0.9 / width, 0.1 / height))
+
+    return Drawing(width, height, draw)
 
 
 def _draw_lines(axes: Axes, pattern: np.ndarray, texts: list[str], query: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import traitlets
@@ -12,17 +12,21 @@ from nbtools.errors import ArrayError, HookError
 from nbtools.naming import Head, HeadLike, head_label, parse_heads
 from nbtools.views.base import View
 from nbtools.views.colour import as_floats, check_size, scale_for
-from nbtools.views.head_grid.still import grid_figure
+from nbtools.views.head_grid.still import grid_drawing
+from nbtools.views.options import listed_options
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from nbtools.views.pictures import Drawing
 
 __all__ = ["HeadGrid", "head_grid"]
 
 
 class HeadGrid(View, folder="head_grid"):
     """Layers × heads, each cell on the colour of its value; made by `head_grid`."""
+
+    _pins: ClassVar[dict[str, str]] = {"head": "selected"}
 
     selected = traitlets.List(traitlets.Unicode(), help='picked heads, such as ["18.6"]').tag(sync=True)
 
@@ -44,9 +48,9 @@ class HeadGrid(View, folder="head_grid"):
         check_size(numbers.nbytes, knob="fewer layers")
         layers, heads = _coordinate(values, "layer", len(numbers)), _coordinate(values, "head", numbers.shape[1])
         scale = scale_for(numbers, cmap=cmap, vmin=vmin, vmax=vmax, label=_label(values, label), signed=signed)
-        self._values, self._layers, self._heads, self._scale = numbers, layers, heads, scale
+        self._values, self._layers, self._heads, self._scale = numbers, layers, heads, self._fit(scale)
         with self.hold_sync():
-            self._frame = {"layers": layers, "heads": heads, "values": numbers.tobytes(), **scale.frame()}
+            self._frame = {"layers": layers, "heads": heads, "values": numbers.tobytes(), **self._scale.frame()}
             self.selected = [label for label in self.selected if self._has(label)]
 
     def select(self, *heads: HeadLike) -> None:
@@ -79,14 +83,14 @@ class HeadGrid(View, folder="head_grid"):
         layer, head = parse_heads(label)[0]
         return layer in self._layers and head in self._heads
 
-    def figure(self) -> Figure:
-        """Draw the grid with matplotlib; picked heads are framed and named."""
-        return grid_figure(self._values, self._layers, self._heads, self._scale, self.selected_heads)
+    def _drawing(self) -> Drawing:
+        return grid_drawing(self._values, self._layers, self._heads, self._scale, self.selected_heads)
 
     def __repr__(self) -> str:
         return f"HeadGrid(layers={len(self._layers)}, heads={len(self._heads)}, selected={self.selected})"
 
 
+@listed_options
 def head_grid(
     values: xr.DataArray | np.ndarray,
     *,
@@ -96,6 +100,7 @@ def head_grid(
     cmap: str | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
+    title: str = "",
 ) -> HeadGrid:
     """All heads of a model at a glance: one row for each layer, one column for each head.
 
@@ -114,6 +119,8 @@ def head_grid(
         Whether values have a sign that matters: RdBu, symmetric around 0.
     cmap, vmin, vmax
         As in matplotlib.
+    title
+        Written above the view.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def head_grid(
     >>> grid
     HeadGrid(layers=2, heads=3, selected=['0.1'])
     """
-    view = HeadGrid()
+    view = HeadGrid(title=title)
     view.show(values, label=label, signed=signed, cmap=cmap, vmin=vmin, vmax=vmax)
     view.select(*selected)
     return view

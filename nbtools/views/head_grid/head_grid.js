@@ -1,4 +1,4 @@
-import { FONT, bytes, floats, follow, footer, hatch, node, number, paint, put, shade, sized, theme } from "../shared.js";
+import { FONT, bytes, floats, follow, footer, hatch, node, number, paint, put, repaint, shade, sized, theme, titled } from "../shared.js";
 
 const MARGIN = { left: 28, top: 18, right: 2, bottom: 2 };
 
@@ -34,6 +34,7 @@ function render({ model, el, signal }) {
   const canvas = node("canvas", { tabindex: "0", role: "application", "aria-roledescription": "grid of heads" });
   const root = node("div", { class: "nb nb-grid" }, canvas);
   el.append(root);
+  const title = titled(model, root, signal);
   let frame, values, lut, box, foot;
   let hovered = null;
   let cursor = { row: 0, column: 0 };
@@ -49,7 +50,7 @@ function render({ model, el, signal }) {
     hovered = null;
     cursor = { row: Math.min(cursor.row, box.rows - 1), column: Math.min(cursor.column, box.columns - 1) };
     foot?.foot.remove(); // the canvas stays where it is, or it would lose the focus
-    foot = footer(frame);
+    foot = footer(frame, root, signal);
     root.append(foot.foot);
     canvas.setAttribute("aria-label", `${frame.label || "values"}: ${box.rows} layers, ${box.columns} heads`);
     draw();
@@ -93,13 +94,14 @@ function render({ model, el, signal }) {
   }
 
   function outline(context, colour, { row, column }, width) {
+    if (row < 0 || column < 0) return; // a link may pin a head that is not here
     context.strokeStyle = colour;
     context.lineWidth = width;
     context.strokeRect(MARGIN.left + column * box.cell - 0.5, MARGIN.top + row * box.cell - 0.5, box.cell, box.cell);
   }
 
   function readout(active) {
-    const shown = active ? [active] : model.get("selected").map(place);
+    const shown = active ? [active] : model.get("selected").map(place).filter(({ row, column }) => row >= 0 && column >= 0);
     return shown.map((at) => `${name(at)}  ${number(value(at))}`).join("   ");
   }
 
@@ -135,6 +137,7 @@ function render({ model, el, signal }) {
 
   follow(model, ["_frame"], rebuild, signal);
   follow(model, ["selected"], draw, signal);
+  repaint(draw, signal);
 }
 
 export default { render };

@@ -7,25 +7,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbtools.naming import Head, head_label
-from nbtools.views.pictures import ACCENT, colours_of, mark_undefined, new_figure, scale_bar, ticks_every
+from nbtools.views.pictures import ACCENT, Drawing, colours_of, mark_undefined, scale_bar, ticks_every
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
 
     from nbtools.views.colour import Scale
 
-__all__ = ["grid_figure"]
+__all__ = ["grid_drawing"]
 
 _CELL = 0.17  # inches
 
 
-def grid_figure(values: np.ndarray, layers: list[int], heads: list[int], scale: Scale, selected: list[Head]) -> Figure:
+def grid_drawing(
+    values: np.ndarray, layers: list[int], heads: list[int], scale: Scale, selected: list[Head]
+) -> Drawing:
     """Draw layers × heads; picked heads are framed and named."""
     width, height = len(heads) * _CELL + 1.2, len(layers) * _CELL + 0.9
-    figure = new_figure(width, height)
-    axes = figure.add_axes((0.55 / width, 0.35 / height, len(heads) * _CELL / width, len(layers) * _CELL / height))
-    axes.imshow(colours_of(values, scale), aspect="auto", interpolation="nearest")
-    mark_undefined(axes, values)
+
+    def draw(figure: FigureBase) -> None:
+        axes = figure.add_axes((0.55 / width, 0.35 / height, len(heads) * _CELL / width, len(layers) * _CELL / height))
+        axes.imshow(colours_of(values, scale), aspect="auto", interpolation="nearest")
+        mark_undefined(axes, values)
+        _label(axes, layers, heads)
+        for layer, head in selected:
+            _frame(axes, layers.index(layer), heads.index(head), head_label(layer, head))
+        scale_bar(figure, scale, (0.55 / width, 0.1 / height, 0.9 / width, 0.1 / height))
+
+    return Drawing(width, height, draw)
+
+
+def _label(axes: Axes, layers: list[int], heads: list[int]) -> None:
     rows, columns = ticks_every(len(layers), 16), ticks_every(len(heads), 16)
     axes.set_yticks(rows, [layers[row] for row in rows], fontsize=7)
     axes.set_xticks(columns, [heads[column] for column in columns], fontsize=7)
@@ -35,13 +48,9 @@ def grid_figure(values: np.ndarray, layers: list[int], heads: list[int], scale: 
     axes.set_ylabel("layer", fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for layer, head in selected:
-        _frame(axes, layers.index(layer), heads.index(head), head_label(layer, head))
-    scale_bar(figure, scale, (0.55 / width, 0.1 / height, 0.9 / width, 0.1 / height))
-    return figure
 
 
-def _frame(axes, row: int, column: int, name: str) -> None:
+def _frame(axes: Axes, row: int, column: int, name: str) -> None:
     from matplotlib.patches import Rectangle
 
     axes.add_patch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import traitlets
@@ -11,17 +11,21 @@ import traitlets
 from nbtools.errors import ArrayError, InputError
 from nbtools.views.base import View
 from nbtools.views.colour import as_floats, check_tokens, scale_for
-from nbtools.views.token_strip.still import strip_figure
+from nbtools.views.options import listed_options
+from nbtools.views.token_strip.still import strip_drawing
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from nbtools.views.pictures import Drawing
 
 __all__ = ["TokenStrip", "token_strip"]
 
 
 class TokenStrip(View, folder="token_strip"):
     """Tokens in reading order, each on the colour of its value; made by `token_strip`."""
+
+    _pins: ClassVar[dict[str, str]] = {"position": "selected"}
 
     selected = traitlets.Int(None, allow_none=True, help="position of the pinned token").tag(sync=True)
 
@@ -46,10 +50,10 @@ class TokenStrip(View, folder="token_strip"):
         shown = check_tokens(texts, len(numbers), what="value")
         notes = check_tokens(details, len(numbers), what="value") if details is not None else []
         scale = scale_for(numbers, cmap=cmap, vmin=vmin, vmax=vmax, label=label, signed=signed)
-        self._tokens, self._values, self._scale = shown, numbers, scale
+        self._tokens, self._values, self._scale = shown, numbers, self._fit(scale)
         with self.hold_sync():
             self.selected = None
-            self._frame = {"tokens": shown, "values": numbers.tobytes(), "details": notes, **scale.frame()}
+            self._frame = {"tokens": shown, "values": numbers.tobytes(), "details": notes, **self._scale.frame()}
 
     @traitlets.validate("selected")
     def _inside(self, proposal: dict[str, Any]) -> int | None:
@@ -59,14 +63,14 @@ class TokenStrip(View, folder="token_strip"):
             raise InputError(msg)
         return position
 
-    def figure(self) -> Figure:
-        """Draw the strip with matplotlib; the pinned token is framed."""
-        return strip_figure(self._tokens, self._values, self._scale, self.selected)
+    def _drawing(self) -> Drawing:
+        return strip_drawing(self._tokens, self._values, self._scale, self.selected)
 
     def __repr__(self) -> str:
         return f"TokenStrip(tokens={len(self._tokens)}, selected={self.selected})"
 
 
+@listed_options
 def token_strip(
     tokens: Sequence[str] | xr.DataArray,
     values: Any = None,
@@ -77,6 +81,7 @@ def token_strip(
     cmap: str | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
+    title: str = "",
 ) -> TokenStrip:
     r"""Text whose tokens are coloured by a value; hover for the number, click to pin a token.
 
@@ -96,6 +101,8 @@ def token_strip(
         Whether values have a sign that matters: RdBu, symmetric around 0.
     cmap, vmin, vmax
         As in matplotlib.
+    title
+        Written above the view.
 
     Returns
     -------
@@ -112,7 +119,7 @@ def token_strip(
     >>> token_strip(["The", " cat", " sat"], [0.1, 0.9, 0.4], label="surprise")
     TokenStrip(tokens=3, selected=None)
     """
-    view = TokenStrip()
+    view = TokenStrip(title=title)
     view.show(tokens, values, details=details, label=label, signed=signed, cmap=cmap, vmin=vmin, vmax=vmax)
     return view
 

@@ -7,34 +7,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbtools.naming import visible
-from nbtools.views.pictures import ACCENT, FAINT, blank_axes, colours_of, ink_on, new_figure, scale_bar
+from nbtools.views.pictures import ACCENT, FAINT, Drawing, blank_axes, colours_of, ink_on, scale_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
     from nbtools.views.colour import Scale
 
-__all__ = ["strip_figure"]
+__all__ = ["strip_drawing"]
 
 _COLUMNS = 84  # characters in a line
 _LETTER, _LINE = 0.085, 0.26  # inches
 
 
-def strip_figure(tokens: list[str], values: np.ndarray, scale: Scale, selected: int | None) -> Figure:
+def strip_drawing(tokens: list[str], values: np.ndarray, scale: Scale, selected: int | None) -> Drawing:
     """Draw tokens in lines, each on the colour of its value."""
     places = _wrapped(tokens)
     lines = places[-1][0] + 1
     columns = max(30, *(column + len(text) + 1 for _, column, text in places))
     width, height = columns * _LETTER, (lines + 1.6) * _LINE
-    figure = new_figure(width, height)
-    axes = blank_axes(figure, (0, 1.6 * _LINE / height, 1, lines * _LINE / height))
-    axes.set(xlim=(0, columns), ylim=(lines, 0))
-    colours = colours_of(values, scale)
-    for position, (line, column, text) in enumerate(places):
-        _chip(axes, line, column, text, colours[position], framed=position == selected)
-    scale_bar(figure, scale, (0.5 / width, 0.35 * _LINE / height, 1 / width, 0.35 * _LINE / height))
-    return figure
+
+    def draw(figure: FigureBase) -> None:
+        axes = blank_axes(figure, (0, 1.6 * _LINE / height, 1, lines * _LINE / height))
+        axes.set(xlim=(0, columns), ylim=(lines, 0))
+        colours = colours_of(values, scale)
+        for position, (line, column, text) in enumerate(places):
+            _chip(axes, line, column, text, colours[position], framed=position == selected)
+        scale_bar(figure, scale, (0.5 / width, 0.35 * _LINE / height, 1 / width, 0.35 * _LINE / height))
+
+    return Drawing(width, height, draw)
 
 
 def _wrapped(tokens: list[str]) -> list[tuple[int, int, str]]:

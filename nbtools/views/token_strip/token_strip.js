@@ -1,4 +1,4 @@
-import { bytes, floats, follow, footer, ink, node, number, paint, put, shade, visible } from "../shared.js";
+import { bytes, floats, follow, footer, ink, node, number, paint, put, shade, titled, visible } from "../shared.js";
 
 // The token to move to with an arrow key; null when the key does not move.
 export function step(key, at, count) {
@@ -30,6 +30,7 @@ function render({ model, el, signal }) {
   let chips = [];
   const root = node("div", { class: "nb nb-strip" });
   el.append(root);
+  const title = titled(model, root, signal);
 
   const pinned = () => model.get("selected");
   // a pin may arrive before the frame that has its token
@@ -42,13 +43,13 @@ function render({ model, el, signal }) {
     const lut = bytes(frame.lut);
     const held = chips.indexOf(document.activeElement);
     chips = frame.tokens.map((token, position) => chip(token, values[position], frame, lut, position));
-    foot = footer(frame);
+    foot = footer(frame, root, signal);
     const list = node("div", { class: "nb-tokens", role: "listbox", "aria-label": frame.label || "tokens" });
     frame.tokens.forEach((token, position) => {
       list.append(chips[position]);
       if (token.includes("\n")) list.append(node("br"));
     });
-    root.replaceChildren(list, foot.foot);
+    root.replaceChildren(title, list, foot.foot);
     mark();
     if (held >= 0) focus(Math.min(held, chips.length - 1));
   }
