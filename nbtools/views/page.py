@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbtools.errors import ArrayError
+
 if TYPE_CHECKING:
     from nbtools.views.base import View
 
@@ -22,6 +24,7 @@ __all__ = ["document", "fragment"]
 
 _MOST_INLINE = 1_000_000  # characters that one output may add to a notebook
 _MOST_TRIED = 6_000_000  # bytes worth compressing to see whether they fit
+_MOST_IN_A_FILE = 64_000_000  # bytes that a page opens without trouble
 
 _DOCUMENT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -45,7 +48,19 @@ def fragment(rows: list[list[View]], *, picture: bytes, text: str) -> str:
 
 
 def document(rows: list[list[View]]) -> str:
-    """Give a whole page, with everything that a live view could ask for."""
+    """Give a whole page, with everything that a live view could ask for.
+
+    Raises
+    ------
+    ArrayError
+        If that is more than a page should hold.
+    """
+    if _size(rows) > _MOST_IN_A_FILE:
+        msg = (
+            f"this page would hold {_size(rows) / 1e6:.0f} MB, more than {_MOST_IN_A_FILE / 1e6:g} MB: "
+            "choose fewer with layers or heads (pattern.sel(layer=slice(0, 9))), or a shorter prompt"
+        )
+        raise ArrayError(msg)
     title = ", ".join(repr(view) for row in rows for view in row)
     return _DOCUMENT.format(title=html.escape(title), body=_alive(_payload(rows, complete=True), ""))
 

@@ -66,7 +66,7 @@ def test_every_view_saves_its_picture(pattern, scores, tmp_path, suffix):
 
 
 def test_an_unknown_format_is_refused_and_the_known_ones_named(scores, tmp_path):
-    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf, \.html"):
         views.head_grid(scores).save(tmp_path / "view.gif")
 
 
