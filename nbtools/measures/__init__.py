@@ -11,6 +11,7 @@ from nbtools.measures.heads import (
     keys_induction,
     keys_previous,
 )
+from nbtools.measures.lens import logit_lens
 from nbtools.measures.predictions import next_token, surprise
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "keys_first",
     "keys_induction",
     "keys_previous",
+    "logit_lens",
     "next_token",
     "surprise",
 ]
