@@ -29,7 +29,7 @@ __all__ = [
     "titled",
 ]
 
-ACCENT = "#e8590c"
+ACCENT = "#d9480f"
 FAINT = "#d1d9e0"
 MUTED = "#59636e"
 _GAP = 0.2  # inches between pictures

@@ -60,12 +60,13 @@ def browser(chromium: str) -> Iterator:
 
 
 class Lab:
-    """A JupyterLab server on the loopback address, with notebooks in a folder of its own."""
+    """A Jupyter server on the loopback address, with notebooks in a folder of its own: JupyterLab, or Notebook 7."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.token, self.port = folder, secrets.token_hex(16), _free_port()
+    def __init__(self, folder: Path, *, application: str = "jupyterlab") -> None:
+        self.folder, self.token, self.port = folder, secrets.token_hex(16), free_port()
+        self.place = {"jupyterlab": "lab/tree", "notebook": "notebooks"}[application]
         command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root"),
+            *(sys.executable, "-m", application, "--no-browser", "--expose-app-in-browser", "--allow-root"),
             *(f"--ServerApp.port={self.port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={folder}"),
         ]
@@ -97,7 +98,7 @@ class Lab:
             return json.load(answer)
 
     def url(self, notebook: str) -> str:
-        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={self.token}&reset"
+        return f"http://127.0.0.1:{self.port}/{self.place}/{notebook}?token={self.token}&reset"
 
     def write(self, name: str, *cells: str) -> str:
         notebook = nbformat.v4.new_notebook(
@@ -204,7 +205,7 @@ def open_notebook(browser, lab: Lab) -> Iterator[Callable[..., Notebook]]:
         urllib.request.urlopen(request, timeout=30).close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,0 +1,186 @@
+"""Views in a page without a kernel, and in a stored notebook: they answer to the hand, and fetch nothing."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nbtools import views
+from tests.conftest import need
+from tests.unit.test_views import HOSTILE
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+SHOTS = ROOT / "screenshots"
+TOKENS = ["The", " cat", " sat", " on", " the", " mat", "\n"]
+LIVE = ".nb"
+
+
+def scores() -> np.ndarray:
+    return np.linspace(-1, 1, 8).reshape(4, 2)
+
+
+def patterns(tokens: int = 7, layers: int = 4, heads: int = 2) -> np.ndarray:
+    values = np.tril(np.random.default_rng(0).random((layers, heads, tokens, tokens)) ** 4)
+    return values / values.sum(-1, keepdims=True)
+
+
+def everything(tokens: list[str] = TOKENS) -> views.Group:
+    """All views that can be made without a model, linked."""
+    strip = views.token_strip(tokens, np.linspace(0, 1, len(tokens)), label="amount", details=tokens, title="strip")
+    grid = views.head_grid(scores(), signed=True, label="effect", selected=["1.0"])
+    attention = views.attention(patterns(len(tokens)), tokens, head="1.0")
+    views.link(strip, attention)
+    views.link(grid, attention)
+    return views.Group([[strip], [grid, attention]])
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Open a saved view as a file; anything asked of a network, and any error, fails the test."""
+    contexts, problems = [], []
+
+    def open_one(view, *, scheme: str = "light"):
+        context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: problems.append(request.url) if request.url[:4] not in LOCAL else None)
+        page.goto(view.save(tmp_path / "view.html").as_uri())
+        page.locator(LIVE).first.wait_for()
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+LOCAL = ("file", "blob", "data")
+
+
+def test_a_page_without_a_kernel_hovers_pins_and_turns_layers(open_page):
+    page = open_page(everything())
+    read = page.locator(".nb-read").first
+    page.locator(".nb-token").nth(1).hover()
+    assert read.inner_text().startswith("1 “·cat”")
+    page.locator(".nb-token").nth(3).click()
+    page.mouse.move(5, 890)
+    assert read.inner_text().startswith("3 “·on”")
+    page.get_by_label("next layer").click()
+    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "2.0"
+    page.locator("[data-head='2.1']").click()
+    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "2.1"
+
+
+def test_links_hold_in_a_page_without_a_kernel(open_page):
+    page = open_page(everything())
+    page.locator(".nb-token").nth(3).click()
+    assert page.locator(".nb-read").nth(2).inner_text().startswith("query 3 “·on”")
+    grid = page.locator("canvas[aria-roledescription='grid of heads']")
+    grid.click(position={"x": 28 + 26 + 13, "y": 18 + 3 * 26 + 13})
+    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "3.1"
+    page.get_by_label("previous layer").click()
+    assert page.locator(".nb-read").nth(1).inner_text().startswith("2.1")
+
+
+def test_the_keyboard_alone_reaches_every_view_of_a_page(open_page):
+    page = open_page(everything())
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.getAttribute('role') ?? document.activeElement.tagName"))
+    assert {"option", "application", "radio", "BUTTON"} <= set(reached)
+    page.locator("canvas[aria-roledescription='attention matrix']").focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert page.locator(".nb-token[aria-selected=true]").inner_text() == "·sat"
+    page.keyboard.press("Escape")
+    assert page.locator(".nb-token[aria-selected=true]").count() == 0
+
+
+def test_hostile_tokens_appear_literally_in_a_page(open_page):
+    page = open_page(everything(HOSTILE))
+    shown = page.locator(".nb-token").all_inner_texts()
+    assert shown == ["<bos>", "</script><script>x", '<img·src=x·onerror="y">', "↵", "·", "𝕏", "ا", "$a_b$", "日本"]
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1  # the page's own
+    page.locator(".nb-token").nth(2).hover()
+    assert '“<img·src=x·onerror="y">”' in page.locator(".nb-read").first.inner_text()
+
+
+def test_a_prompt_of_512_tokens_is_drawn_in_a_window_that_can_be_moved(open_page):
+    size = 512
+    view = views.attention(np.eye(size)[None, None], [f"w{n}" for n in range(size)], query=300)
+    page = open_page(view)
+    matrix = page.locator("canvas[aria-roledescription='attention matrix']")
+    assert page.locator(".nb-read").inner_text() == "query 300 “w300” → most to key 300 “w300”  1.00"
+    overview = page.locator(".nb-overview")
+    overview.click(position={"x": 100, "y": 100})
+    box = matrix.bounding_box()
+    matrix.hover(position={"x": box["width"] - 60, "y": box["height"] / 2})
+    assert 230 < int(page.locator(".nb-read").inner_text().split()[1]) < 290
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "window.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page, scheme):
+    need(AXE.is_file(), "axe-core: run `npm ci`")
+    page = open_page(everything(), scheme=scheme)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    serious = [(issue["id"], [node["html"] for node in issue["nodes"]]) for issue in found if issue["impact"] in WORSE]
+    assert serious == []
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"page_{scheme}.png")
+
+
+WORSE = ("serious", "critical")
+
+
+def test_the_picture_and_the_canvas_agree_in_colour(open_page):
+    """Each cell's colour on the canvas is that of a whole area of the stored picture."""
+    view = views.head_grid(scores(), signed=True)
+    page = open_page(view)
+    colours = page.locator("canvas[role=application]").evaluate(
+        """canvas => Array.from({ length: 8 }, (_, at) => [...canvas.getContext("2d")
+            .getImageData(28 + 26 * (at % 2) + 10, 18 + 26 * Math.floor(at / 2) + 10, 1, 1).data].slice(0, 3))"""
+    )
+    stored = np.asarray(Image.open(io.BytesIO(view._repr_mimebundle_()[0]["image/png"])).convert("RGB")).astype(int)
+    for colour in colours:
+        alike = (np.abs(stored - np.array(colour)).max(-1) <= 4).sum()
+        assert alike > 80, f"no area of the picture has the colour {colour}"
+    assert len({tuple(colour) for colour in colours}) == 8
+
+
+def test_a_notebook_turned_into_html_is_alive(browser, tmp_path):
+    """nbconvert keeps the script, and drops the live widget that no kernel stands behind."""
+    page_path = converted(tmp_path)
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    page.locator(".nb canvas").first.wait_for()
+    page.locator(".nb-token").nth(1).click()
+    assert page.locator(".nb-token[aria-selected=true]").inner_text() == "·cat"
+    assert page.locator("[data-nb] img").count() == 0
+    page.close()
+
+
+def converted(folder: Path) -> Path:
+    import nbformat
+
+    data = everything()._repr_mimebundle_()
+    stored = {name: data[name] for name in ("text/plain", "text/html")}
+    cell = nbformat.v4.new_code_cell("view", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("execute_result", data=stored, execution_count=1)]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "stored.ipynb")
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "stored.ipynb"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "stored.html"
