@@ -42,7 +42,7 @@ def test_executing_twice_gives_the_same_bytes_with_counts_pictures_and_no_live_v
     notebook = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3]
     assert "widgets" not in notebook.metadata
-    assert set(notebook.cells[1].outputs[0].data) == {"image/png", "text/plain"}
+    assert set(notebook.cells[1].outputs[0].data) == {"image/png", "text/html", "text/plain"}
     assert notebook.cells[2].outputs == []
 
 
