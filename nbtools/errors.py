@@ -10,6 +10,7 @@
     │   └── OptionError (TypeError)  a keyword that the function does not have
     ├── ModelError (RuntimeError)    the model cannot be used as it is
     │   └── UnknownModelError        no such name, or no such folder
+    ├── SweepError (RuntimeError)    a sweep could not be finished; `partial` holds what was done
     ├── DataError (OSError)          a file is missing, damaged, or cannot be written
     │   ├── FetchError               the network or the disk did not allow a download
     │   └── ChecksumError            a file is not the one that was published
@@ -50,6 +51,20 @@ class ModelError(NbtoolsError, RuntimeError):
 
 class UnknownModelError(ModelError):
     """No model of that name or folder could be found."""
+
+
+class SweepError(NbtoolsError, RuntimeError):
+    """A sweep could not be finished.
+
+    Attributes
+    ----------
+    partial
+        What was done before, as a labelled array; NaN where nothing was.
+    """
+
+    def __init__(self, message: str, *, partial: object = None) -> None:
+        super().__init__(message)
+        self.partial = partial
 
 
 class DataError(NbtoolsError, OSError):

@@ -20,7 +20,7 @@ from nbtools.runs.threads import settle_threads
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["Edit", "Reader", "Run", "check_hook", "forward", "lock"]
+__all__ = ["Edit", "Reader", "Run", "check_hook", "check_model", "forward", "lock"]
 
 Reader = Callable[[Tensor], Any]
 Edit = Callable[[Tensor], "Tensor | None"]
@@ -132,10 +132,15 @@ def check_hook(model: TransformerBridge, name: str) -> None:
     raise HookError(msg)
 
 
-def _check(model: TransformerBridge, readers: Mapping[str, Reader], edit: Mapping[str, Edit]) -> None:
+def check_model(model: TransformerBridge) -> None:
+    """Raise a ModelError if the model would not give the same answer twice."""
     if model.training:
         msg = "the model is in training mode, so dropout would change its answers: call model.eval() first"
         raise ModelError(msg)
+
+
+def _check(model: TransformerBridge, readers: Mapping[str, Reader], edit: Mapping[str, Edit]) -> None:
+    check_model(model)
     for name in [*readers, *edit]:
         check_hook(model, name)
     from nbtools.runs.liveness import refuse_inert
