@@ -7,7 +7,7 @@
     model = nb.load()                                        # a real language model, offline
     nb.explorers.attention(model, "The Eiffel Tower is in")  # type, click, watch it run
 
-The rooms, from the ground up: `models`, `tasks`, `runs`, `measures`, `views`, `explorers`, `lessons`.
+The rooms, from the ground up: `models`, `tasks`, `runs`, `measures`, `patching`, `views`, `explorers`, `lessons`.
 Importing nbtools loads none of them: torch and TransformerLens come with the first use.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_ROOMS = ("errors", "explorers", "lessons", "measures", "models", "naming", "runs", "tasks", "views")
+_ROOMS = ("errors", "explorers", "lessons", "measures", "models", "naming", "patching", "runs", "tasks", "views")
 _SHORTCUTS = {
     "describe": "nbtools.models",
     "liveness": "nbtools.runs",
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nbtools import measures as measures
     from nbtools import models as models
     from nbtools import naming as naming
+    from nbtools import patching as patching
     from nbtools import runs as runs
     from nbtools import tasks as tasks
     from nbtools import views as views

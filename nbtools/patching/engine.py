@@ -14,7 +14,7 @@ from torch import Tensor
 from nbtools.patching.plan import Batch, Plan
 from nbtools.patching.sites import exchange
 from nbtools.patching.twin import Lane, Twin, twin_of
-from nbtools.runs.forward import forward
+from nbtools.runs.forward import forward, works_in_place
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -42,19 +42,14 @@ class Scorer:
         values = self.metric(logits.float(), torch.as_tensor(prompt, device=logits.device))
         return values.detach().double().cpu().numpy()
 
-    def learn_direction(self, twin: Twin, rows: Float[Tensor, "prompt d_model"]) -> None:
-        """If the metric is a difference of two logits, take the difference of their unembeddings, if that is exact."""
-        weight = getattr(twin.head, "weight", None)
-        if not hasattr(self.metric, "answer") or not hasattr(self.metric, "wrong") or weight is None:
+    def learn_direction(self, twin: Twin) -> None:
+        """If the metric is a difference of two logits, take the difference of their unembeddings instead."""
+        weight, bias = getattr(twin.head, "weight", None), getattr(twin.head, "bias", None)
+        if not hasattr(self.metric, "wrong") or weight is None or not twin.logits_are_plain:
             return
         answer, wrong = self.metric.answer.to(weight.device), self.metric.wrong.to(weight.device)
         self._direction = (weight[answer] - weight[wrong]).float()
-        bias = getattr(twin.head, "bias", None)
-        self._offset = (bias[answer] - bias[wrong]).float() if bias is not None else torch.zeros(len(answer)).to(weight)
-        prompts = np.arange(len(rows))
-        exact = self.of_logits(twin.logits(rows), prompts)
-        if not np.allclose(self.of_rows(twin, rows, prompts), exact, atol=1e-3, rtol=1e-4):
-            self._direction = None  # a soft cap, or a scale, comes after
+        self._offset = torch.zeros(len(answer)).to(weight) if bias is None else (bias[answer] - bias[wrong]).float()
 
     def of_rows(self, twin: Twin, rows: Float[Tensor, "run d_model"], prompt: np.ndarray) -> np.ndarray:
         """Give the metric of runs from what the last layer put out at the last position."""
@@ -83,7 +78,8 @@ class _Patched:
         axes = {self.plan.site.axes.index(axis): self._tensor(self.plan.index(axis, batch)) for axis in self.plan.axes}
 
         def change(value: Tensor, hook: object) -> Tensor:
-            return exchange(value.clone(), self.source[name], self._tensor(batch.prompt), axes)
+            own = value if works_in_place(name) else value.clone()
+            return exchange(own, self.source[name], self._tensor(batch.prompt), axes)
 
         return name, change
 
@@ -139,7 +135,7 @@ class ResumedEngine(_Patched):
         else:
             super().__init__(model, plan, base, source)
             self.calls = _layer_calls(model, base)
-        scorer.learn_direction(self.twin, self.kept.streams[-1][: len(base), -1])
+        scorer.learn_direction(self.twin)
 
     def ends(self) -> list[np.ndarray]:
         """Give the metric of the two runs as they are."""

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nbtools.errors import InputError, SweepError
-from nbtools.patching.plan import plan_sweep
+from nbtools.patching.plan import Plan, plan_sweep
 from nbtools.patching.proof import EngineName, choose_engine
 from nbtools.patching.running import Metric, Running
 from nbtools.patching.sites import Site, site_of
@@ -20,9 +20,10 @@ from nbtools.runs.liveness import refuse_inert
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from nbtools.models.tokens import Tokens
     from nbtools.tasks import Task
 
-__all__ = ["Direction", "Sweep", "finish", "patch", "usable_site"]
+__all__ = ["Direction", "Sweep", "finish", "labelled", "patch", "sides", "usable_site"]
 
 Direction = Literal["denoising", "noising"]
 
@@ -59,15 +60,12 @@ class Sweep:
         budget_mb: float = 1024,
         engine: EngineName = "auto",
     ) -> None:
-        if direction not in ("denoising", "noising"):
-            msg = f"expected the direction 'denoising' or 'noising', got {direction!r}"
-            raise InputError(msg)
+        self.base, self.source = sides(task, direction)
         self.model, self.task, self.site, self.direction = model, task, usable_site(model, site), direction
         chosen = {"position": positions, "query": positions, "head": heads, "neuron": neurons}
         self.plan = plan_sweep(model, task, self.site, over, layers, chosen)
         self.metric = task.metric if metric is None else metric
         self.engine, self.why = choose_engine(model, engine)
-        self.base, self.source = (task.clean, task.corrupted)[:: 1 if direction == "noising" else -1]
         self.running = Running(
             model, self.plan, self.base.ids, self.source.ids, self.metric, engine=self.engine, budget=1e6 * budget_mb
         )
@@ -88,42 +86,64 @@ class Sweep:
     @property
     def effect(self) -> xr.DataArray:
         """What there is so far, normalised: 0 is the run that is patched into, 1 the run that is patched from."""
-        values, (base, source) = self.running.values, self.running.ends
-        gap = np.where(np.abs(source - base) > 1e-6, source - base, np.nan)
+        values, ends = self.running.values, self.running.ends
+        gap = np.where(np.abs(ends[1] - ends[0]) > 1e-6, ends[1] - ends[0], np.nan)
         across = (slice(None), *[None] * (values.ndim - 1))
-        normal = (values - base[across]) / gap[across]
-        return self._labelled(normal.astype(np.float32))
+        normal = (values - ends[0][across]) / gap[across]
+        return labelled(
+            normal, self.plan, self.task, self.base, ends, model=self.model, metric=self.metric,
+            direction=self.direction, engine=self.engine,
+        )  # fmt: skip
 
-    def _labelled(self, values: np.ndarray) -> xr.DataArray:
-        coords: dict[str, Any] = {"layer": self.plan.layers, **self._axis_coords()}
-        coords |= {"base": ("prompt", self.running.ends[0]), "source": ("prompt", self.running.ends[1])}
-        array = xr.DataArray(
-            values, dims=("prompt", "layer", *self.plan.axes), coords=coords, name="effect", attrs=self._attrs()
-        )
-        return array.isel(prompt=0) if self.task.single else array
 
-    def _axis_coords(self) -> dict[str, Any]:
-        coords: dict[str, Any] = {}
-        for name, axis in self.plan.axes.items():
-            coords[name] = axis if axis.ndim == 1 else self.plan.names
-            if name in ("position", "query", "key") and axis.ndim == 1 and len(self.task) == 1:
-                text = np.array(self.base.labels[0], dtype=object)[axis]
-                coords["token" if name == "position" else f"{name}_token"] = (name, text)
-        return coords
+def sides(task: Task, direction: Direction) -> tuple[Tokens, Tokens]:
+    """Give the prompts that are patched into, and those that are patched from.
 
-    def _attrs(self) -> dict[str, Any]:
-        return {
-            "model": str(self.model.cfg.model_name),
-            "task": self.task.name,
-            "site": self.site.name,
-            "direction": self.direction,
-            "metric": getattr(self.metric, "name", getattr(self.metric, "__name__", "metric")),
-            "prompts": len(self.task),
-            "engine": self.engine,
-            "zero": "the run that is patched into",
-            "one": "the run that is patched from",
-            "complete": int(self.done >= self.total),
-        }
+    Raises
+    ------
+    InputError
+        If there is no such direction.
+    """
+    if direction not in ("denoising", "noising"):
+        msg = f"expected the direction 'denoising' or 'noising', got {direction!r}"
+        raise InputError(msg)
+    return (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+
+
+def labelled(
+    values: np.ndarray,
+    plan: Plan,
+    task: Task,
+    base: Tokens,
+    ends: np.ndarray,
+    *,
+    model: TransformerBridge,
+    metric: Metric,
+    direction: Direction,
+    engine: str,
+) -> xr.DataArray:
+    """Put effects ``[prompt, layer, …]`` into a labelled array; one prompt alone has no dimension."""
+    coords: dict[str, Any] = {"layer": plan.layers, "base": ("prompt", ends[0]), "source": ("prompt", ends[1])}
+    for name, axis in plan.axes.items():
+        coords[name] = axis if axis.ndim == 1 else plan.names
+        if name in ("position", "query", "key") and axis.ndim == 1 and len(task) == 1:
+            text = np.array(base.labels[0], dtype=object)[axis]
+            coords["token" if name == "position" else f"{name}_token"] = (name, text)
+    attrs = {
+        "model": str(model.cfg.model_name),
+        "task": task.name,
+        "site": plan.site.name,
+        "direction": direction,
+        "metric": getattr(metric, "name", getattr(metric, "__name__", "metric")),
+        "prompts": len(task),
+        "engine": engine,
+        "zero": "the run that is patched into",
+        "one": "the run that is patched from",
+        "complete": int(np.isfinite(values).all()),
+    }
+    dims = ("prompt", "layer", *plan.axes)
+    array = xr.DataArray(values.astype(np.float32), dims=dims, coords=coords, name="effect", attrs=attrs)
+    return array.isel(prompt=0) if task.single else array
 
 
 def patch(

@@ -16,7 +16,7 @@ from nbtools.patching.plan import Batch, Plan
 from nbtools.runs.forward import check_model, lock
 from nbtools.runs.threads import settle_threads
 
-__all__ = ["Metric", "Running"]
+__all__ = ["Metric", "Running", "checked"]
 
 Metric = Callable[..., Tensor]
 
@@ -46,7 +46,7 @@ class Running:
         budget: float,
     ) -> None:
         self.model, self.plan, self.pair, self.engine, self.budget = model, plan, (base, source), engine, budget
-        self.scorer = Scorer(_checked(metric))
+        self.scorer = Scorer(checked(metric))
         self.values = np.full(plan.shape, np.nan)
         self.ends = np.full((2, len(base)), np.nan)
         self.done = 0
@@ -81,13 +81,14 @@ class Running:
         self.done += len(batch)
 
 
-def _checked(metric: Metric) -> Metric:
+def checked(metric: Metric) -> Metric:
     """Let a metric be a function of logits alone, and see to it that it gives a number for each run."""
     parameters = inspect.signature(metric).parameters.values()
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_prompt = len([p for p in placed if p.default is p.empty]) > 1 or "prompt" in [p.name for p in placed]
 
-    def checked(logits: Tensor, prompt: Tensor) -> Tensor:
-        values = metric(logits, prompt) if len(needed) > 1 else metric(logits)
+    def measure(logits: Tensor, prompt: Tensor) -> Tensor:
+        values = metric(logits, prompt) if takes_prompt else metric(logits)
         if not torch.is_tensor(values) or values.shape != prompt.shape:
             got = tuple(values.shape) if torch.is_tensor(values) else type(values).__name__
             msg = f"the metric must give one number for each run, a tensor of shape {tuple(prompt.shape)}, got {got}"
@@ -96,5 +97,5 @@ def _checked(metric: Metric) -> Metric:
 
     for name in ("answer", "wrong"):
         if hasattr(metric, name):
-            setattr(checked, name, getattr(metric, name))
-    return checked
+            setattr(measure, name, getattr(metric, name))
+    return measure

@@ -48,6 +48,10 @@ class Site:
         """Name the hook point of one layer."""
         return self.hook.format(layer=layer)
 
+    def gradient_at(self, layer: int) -> str:
+        """Name the hook point whose gradient is that of the site."""
+        return (SITES["attn_out"] if self.name == "resid_mid" else self).at(layer)
+
     @property
     def dims(self) -> tuple[str, ...]:
         """The dimensions that can be swept beside the layer."""

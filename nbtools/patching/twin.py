@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -80,6 +81,12 @@ class Twin:
         self.head = self.module.get_output_embeddings()
         self._transform = model.adapter.apply_output_logits_transform
         self._pointers = _pointers(hooked)
+
+    @cached_property
+    def logits_are_plain(self) -> bool:
+        """Whether nothing, such as a soft cap, comes after the unembedding."""
+        probe = torch.linspace(-100, 100, self.head.weight.shape[0]).to(self.head.weight)[None, None]
+        return torch.equal(self._transform(probe.clone()), probe)
 
     def is_current(self, model: TransformerBridge) -> bool:
         """Whether the hooked model still has the weights this twin was built around."""

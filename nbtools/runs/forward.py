@@ -20,7 +20,7 @@ from nbtools.runs.threads import settle_threads
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["Edit", "Reader", "Run", "check_hook", "check_model", "forward", "lock"]
+__all__ = ["Edit", "Reader", "Run", "check_hook", "check_model", "forward", "lock", "works_in_place"]
 
 Reader = Callable[[Tensor], Any]
 Edit = Callable[[Tensor], "Tensor | None"]
@@ -162,11 +162,21 @@ def _shares_memory(kept: Any, value: Tensor) -> bool:
     return torch.is_tensor(kept) and kept.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
 
 
+def works_in_place(name: str) -> bool:
+    """Whether an edit must overwrite the activation: between attention and MLP the hook point is on one branch.
+
+    TransformerLens reads ``hook_resid_mid`` off the input of the second norm. What is returned there reaches the MLP
+    alone; what is overwritten is the residual stream itself, as the name says.
+    """
+    return name.endswith(("hook_resid_mid", "ln2.hook_in"))
+
+
 def _editing(name: str, change: Edit) -> Callable[..., Tensor]:
     def replace(value: Tensor, hook: object) -> Tensor:
         copy = value.clone()
         result = change(copy)
-        return _checked_edit(name, value, copy if result is None else result)
+        edited = _checked_edit(name, value, copy if result is None else result)
+        return value.copy_(edited) if works_in_place(name) else edited
 
     return replace
 

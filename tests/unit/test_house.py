@@ -17,7 +17,7 @@ import nbtools
 
 PACKAGE = Path(nbtools.__file__).parent
 HOSTS = tuple(".".join(parts) for parts in (("registry", "npmjs"), ("files", "pythonhosted"), ("pypi", "org")))
-ROOMS = ("errors", "naming", "models", "tasks", "runs", "measures", "views", "explorers", "lessons")
+ROOMS = ("errors", "naming", "models", "tasks", "runs", "measures", "patching", "views", "explorers", "lessons")
 MAY_IMPORT = {
     "errors": set(),
     "naming": {"errors"},
@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "tasks": {"errors", "naming", "models"},
     "runs": {"errors", "naming", "models"},
     "measures": {"errors", "naming", "models", "runs"},
+    "patching": {"errors", "naming", "models", "tasks", "runs"},
     "views": {"errors", "naming"},
-    "explorers": {"errors", "naming", "models", "runs", "measures", "views"},
+    "explorers": {"errors", "naming", "models", "runs", "measures", "patching", "views"},
     "lessons": {"errors", "naming", "models", "runs", "measures"},
 }
 

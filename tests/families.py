@@ -1,0 +1,66 @@
+"""Small random models of many families, as TransformerLens hooks them; none has a tokenizer."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+SMALL = {
+    "vocab_size": 101, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "max_position_embeddings": 64, "attn_implementation": "eager",
+}  # fmt: skip
+FAMILIES = {
+    "Llama": ("LlamaForCausalLM", {}),
+    "Llama with groups": ("LlamaForCausalLM", {"num_key_value_heads": 2}),
+    "GPT-2": ("GPT2LMHeadModel", {}),
+    "Mistral, sliding window": ("MistralForCausalLM", {"num_key_value_heads": 2, "sliding_window": 4}),
+    "Qwen2": ("Qwen2ForCausalLM", {"num_key_value_heads": 2}),
+    "Qwen3": ("Qwen3ForCausalLM", {"num_key_value_heads": 2, "head_dim": 8}),
+    "GPT-NeoX": ("GPTNeoXForCausalLM", {}),
+    "Gemma-2": (
+        "Gemma2ForCausalLM",
+        {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8},
+    ),
+    "Phi-3": ("Phi3ForCausalLM", {"num_key_value_heads": 2, "pad_token_id": 0}),
+    "OPT": ("OPTForCausalLM", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    "native": ("", {}),
+}
+
+
+@cache
+def bridge(name: str):
+    """Build a model; the same one each time it is asked for."""
+    architecture, options = FAMILIES[name]
+    if not architecture:
+        return _native()
+    import transformers
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+
+    torch.manual_seed(0)
+    model_class = getattr(transformers, architecture)
+    config = model_class.config_class(**{**SMALL, **options})
+    module = _rough(model_class(config)).eval()
+    return build_bridge_from_module(module, architecture, hf_config=module.config, model_name=name)
+
+
+def _rough(module: torch.nn.Module) -> torch.nn.Module:
+    """Make weights large enough for a patch to matter, and norms that are not all one."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def _native():
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
+    config = TransformerBridgeConfig(
+        d_model=32, d_head=8, n_heads=4, n_layers=4, n_ctx=64, d_vocab=101, d_mlp=48, normalization_type="LN",
+        act_fn="relu", seed=0, model_name="native",
+    )  # fmt: skip
+    model = TransformerBridge.boot_native(config).eval()
+    _rough(model)
+    return model
