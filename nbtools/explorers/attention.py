@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,15 @@ import torch
 import traitlets
 import xarray as xr
 
-from nbtools.errors import NbtoolsError
+from nbtools.explorers._prompt import PromptExplorer
 from nbtools.measures.attention import label_patterns, pattern_hook
 from nbtools.measures.heads import HEAD_MEASURES, score_patterns
 from nbtools.measures.predictions import surprise_of
 from nbtools.models.tokens import label, tokens
 from nbtools.naming import HeadLike, parse_head, visible
 from nbtools.runs.forward import forward
-from nbtools.runs.latest import Latest
 from nbtools.views.attention import Attention
-from nbtools.views.group import Group, link
+from nbtools.views.group import link
 from nbtools.views.head_grid import HeadGrid
 from nbtools.views.token_strip import TokenStrip
 
@@ -36,8 +34,6 @@ __all__ = ["AttentionExplorer", "AttentionResult", "attention"]
 
 _BUDGET_MB = 64  # patterns of all layers are kept while they fit; of one layer otherwise
 _EXPECTED = 5  # most probable next tokens, for the hover of each token
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +62,7 @@ class AttentionResult:
     expected: list[str]
 
 
-class AttentionExplorer(Group):
+class AttentionExplorer(PromptExplorer):
     """A prompt, all heads, and the attention of one; made by `attention`.
 
     Attributes
@@ -85,40 +81,31 @@ class AttentionExplorer(Group):
         What is wrong with the prompt, in a sentence; empty if nothing is. The last good result stays.
     """
 
-    text = traitlets.Unicode()
     measure = traitlets.Enum(tuple(HEAD_MEASURES))
     head = traitlets.Unicode()
     query = traitlets.Int(None, allow_none=True)
     result = traitlets.Instance(AttentionResult, allow_none=True)
-    error = traitlets.Unicode()
 
     def __init__(
         self, model: TransformerBridge, text: str, *, head: HeadLike = (0, 0), measure: str = "first_token"
     ) -> None:
         layer, index = parse_head(head, shape=(model.cfg.n_layers, model.cfg.n_heads))
-        self.model = model
-        self.prompt = widgets.Text(description="prompt", layout=widgets.Layout(width="auto"))
         self.measures = widgets.Dropdown(
             options=[(name.replace("_", " "), name) for name in HEAD_MEASURES], value=measure, description="heads by"
         )
-        self.status = widgets.Label()
         self.strip, self.grid, self.map = TokenStrip(), HeadGrid(), Attention()
-        self._latest: Latest[tuple[str, str]] = Latest(self._serve)
         result = explore(model, text, layer)
-        controls = [self.prompt, widgets.HBox([self.measures, self.status])]
-        super().__init__([[self.strip], [self.grid, self.map]], controls=controls)
+        super().__init__(model, [[self.strip], [self.grid, self.map]], controls=[self.measures])
         self.text, self.measure, self.head = text, measure, f"{layer}.{index}"
-        self._publish(result, self.head)
+        self._publish(result, *self._asked())
         self._connect()
 
     def _connect(self) -> None:
-        traitlets.link((self, "text"), (self.prompt, "value"))
+        self._listen("head")
         traitlets.link((self, "measure"), (self.measures, "value"))
         traitlets.link((self, "query"), (self.map, "query"))
         link(self.strip, self.map)
         link(self.grid, self.map)
-        self.observe(self._request, "text")
-        self.observe(self._request, "head")
         self.observe(self._colour, "measure")
         self.grid.observe(self._picked, "selected")
         self.map.observe(self._turned, "head")
@@ -130,30 +117,18 @@ class AttentionExplorer(Group):
     def _turned(self, change: dict[str, Any]) -> None:
         self.head = change["new"]
 
-    def _request(self, change: dict[str, Any]) -> None:
-        self._latest.submit((self.text, self.head))
+    def _asked(self) -> tuple[str, str]:
+        return self.text, self.head
 
-    def _serve(self, request: tuple[str, str]) -> None:
-        """Run the model if this request needs it; what is wrong with it is said, and loses nothing."""
-        text, head = request
-        try:
-            layer, _ = parse_head(head, shape=(self.model.cfg.n_layers, self.model.cfg.n_heads))
-            known = self.result
-            fresh = known is None or known.text != text or layer not in known.pattern.layer
-            result = explore(self.model, text, layer) if fresh else known
-        except NbtoolsError as error:
-            self._complain(str(error))
-        except Exception as error:
-            self._complain(f"the model could not be run: {type(error).__name__}: {error}")
-            log.exception("the attention explorer could not run %r", text)
-        else:
-            self._publish(result, head)
+    def _answer(self, text: str, head: str) -> AttentionResult:
+        """Run the model, unless what is known already holds this layer of this prompt."""
+        layer, _ = parse_head(head, shape=(self.model.cfg.n_layers, self.model.cfg.n_heads))
+        known = self.result
+        if known is None or known.text != text or layer not in known.pattern.layer:
+            return explore(self.model, text, layer)
+        return known
 
-    def _complain(self, sentence: str) -> None:
-        self.error = sentence
-        self.status.value = f"⚠ {sentence}"
-
-    def _publish(self, result: AttentionResult, head: str) -> None:
+    def _publish(self, result: AttentionResult, text: str, head: str) -> None:
         changed = result is not self.result
         self.result, self.error = result, ""
         if changed:

@@ -4,22 +4,28 @@ Views know nothing of models: they take arrays and tokens, and give back what wa
 """
 
 from nbtools.views.attention import Attention, attention
+from nbtools.views.bars import Bars, bars
 from nbtools.views.base import View
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
+from nbtools.views.lens_grid import LensGrid, lens_grid
 from nbtools.views.token_strip import TokenStrip, token_strip
 
 __all__ = [
     "Attention",
+    "Bars",
     "Compare",
     "Group",
     "HeadGrid",
+    "LensGrid",
     "Link",
     "TokenStrip",
     "View",
     "attention",
+    "bars",
     "compare",
     "head_grid",
+    "lens_grid",
     "link",
     "token_strip",
 ]

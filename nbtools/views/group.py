@@ -57,7 +57,7 @@ def _pin(view: View, trait: str, value: Any) -> None:
     """Pin the same thing in another view, if it is there."""
     value = (value[-1] if value else None) if isinstance(value, list) else value
     current = getattr(view, trait)
-    if value is None and isinstance(current, str):
+    if value is None and not view.traits()[trait].allow_none and not isinstance(current, list):
         return  # a view that always has a head on show keeps it
     try:
         setattr(view, trait, current if value == _single(current) else _shaped(value, current))
@@ -169,7 +169,8 @@ class Group(widgets.VBox):
 def _side_by_side(row: Sequence[View]) -> widgets.Widget:
     if len(row) == 1:
         return row[0]
-    return widgets.HBox(row, layout=widgets.Layout(grid_gap="24px", align_items="flex-start"))
+    box = widgets.HBox(row, layout=widgets.Layout(grid_gap="24px", align_items="flex-start"))
+    return box.add_class("nb-beside")  # shared.css says who gets how much of its width
 
 
 class Compare(Group):

@@ -39,13 +39,13 @@
     style.textContent = header.style;
     const views = header.views.map(({ module }, at) => {
       const el = document.createElement("div");
-      el.style.cssText = "min-width:0;flex:0 1 auto";
       return { el, draw: () => modules[module].render({ model: models[at], el }) };
     });
     const rest = [...views];
     const rows = header.rows.map((count) => {
       const row = document.createElement("div");
-      row.style.cssText = "display:flex;gap:24px;align-items:flex-start;margin-bottom:8px";
+      row.style.cssText = "gap:24px;align-items:flex-start;margin-bottom:8px";
+      if (count > 1) row.className = "nb-beside";
       row.append(...rest.splice(0, count).map(({ el }) => el));
       return row;
     });

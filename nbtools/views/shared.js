@@ -54,8 +54,16 @@ export function shorten(text, most) {
 export function number(value) {
   if (!Number.isFinite(value)) return "undefined";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(2);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  const small = size !== 0 && (size >= 1e5 || size < 1e-3);
+  const text = small ? value.toExponential(2) : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  return text.replaceAll("-", "−"); // a minus sign, not a hyphen
+}
+
+// The place in a row or list to move to with a key; null when the key does not move.
+export function step(key, at, count) {
+  const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -count, End: count };
+  if (!(key in moves)) return null;
+  return Math.max(0, Math.min(count - 1, at + moves[key]));
 }
 
 // A canvas that is sharp on every screen; drawing is in CSS pixels.
@@ -77,7 +85,7 @@ export function theme(element) {
     fg: read("--nb-fg", "#1f2328"),
     muted: read("--nb-muted", "#59636e"),
     line: read("--nb-line", "#d1d9e0"),
-    accent: read("--nb-accent", "#e8590c"),
+    accent: read("--nb-accent", "#d9480f"),
   };
 }
 
@@ -112,12 +120,24 @@ export function hatch(context, x, y, width, height, colour) {
   context.restore();
 }
 
-// The read-out under a view: what the pointer or the keyboard is on, also for screen readers; and full screen.
-export function footer(scale, root, signal) {
+// What every view has around it: a title above, if it has one; below, a legend, what the pointer or the keyboard is
+// on, also for screen readers, and full screen. These stay when a new frame comes, and so does a focus on them.
+export function framed(model, root, signal) {
+  const title = node("div", { class: "nb-title" });
   const read = node("span", { class: "nb-read", "aria-live": "polite" });
-  const foot = node("div", { class: "nb-foot" }, legend(scale), read);
+  const foot = node("div", { class: "nb-foot" }, node("span"), read);
   if (root.requestFullscreen) foot.append(fullScreen(root, signal));
-  return { read, foot };
+  root.prepend(title);
+  root.append(foot);
+  follow(model, ["title"], () => {
+    title.textContent = model.get("title") ?? "";
+    title.hidden = !title.textContent;
+  }, signal);
+  root.addEventListener("keydown", (event) => {
+    const presses = ["Enter", " "].includes(event.key) && event.target.closest("button");
+    if (presses && !forHost(event)) event.stopPropagation(); // the notebook would open its cell
+  }, { signal });
+  return { read, key: (made) => foot.firstChild.replaceWith(made) };
 }
 
 function fullScreen(root, signal) {
@@ -127,7 +147,50 @@ function fullScreen(root, signal) {
   return button;
 }
 
-// The title that every view can have, above it.
+const forHost = (event) => event.ctrlKey || event.metaKey || event.altKey; // Ctrl+Enter runs the cell
+
+// Keys of a view: `use` says whether it has used one. The notebook has its own use for those, and does not hear them.
+export function keys(element, use, signal) {
+  element.addEventListener("keydown", (event) => {
+    if (forHost(event) || !use(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, { signal });
+}
+
+// Whether an element has the focus, also in the shadow of a host.
+export const focused = (element) => element.getRootNode().activeElement === element;
+
+// Whether an element's focus is to be seen: it came by keyboard, or a key was pressed since.
+export function keyboardOn(element, signal) {
+  let [shown, pointed, away] = [false, false, false];
+  const listen = (name, handle) => element.addEventListener(name, handle, { signal });
+  listen("pointerdown", () => {
+    shown = false;
+    pointed = !focused(element); // the focus that follows is the pointer's
+  });
+  listen("focus", () => {
+    if (!away) shown = !pointed;
+    pointed = away = false;
+  });
+  listen("blur", () => {
+    away = focused(element); // it is the window that lost the focus
+    pointed = false;
+  });
+  listen("keydown", (event) => {
+    if (!forHost(event) && event.key !== "Shift") shown = true;
+  });
+  return () => shown && focused(element);
+}
+
+// TEMPORARY until lens_grid uses `framed`
+export function footer(scale, root, signal, key = legend(scale)) {
+  const read = node("span", { class: "nb-read", "aria-live": "polite" });
+  const foot = node("div", { class: "nb-foot" }, key, read);
+  if (root.requestFullscreen) foot.append(fullScreen(root, signal));
+  return { read, foot };
+}
+
 export function titled(model, root, signal) {
   const title = node("div", { class: "nb-title" });
   root.prepend(title);
@@ -137,6 +200,7 @@ export function titled(model, root, signal) {
   }, signal);
   return title;
 }
+// END TEMPORARY
 
 // Draw now, and again whenever one of these traits changes, until the view goes away.
 export function follow(model, names, draw, signal) {
@@ -153,6 +217,19 @@ export function repaint(draw, signal) {
   watch.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name", "data-vscode-theme-kind"] });
   signal?.addEventListener("abort", () => watch.disconnect());
   globalThis.matchMedia?.("(prefers-color-scheme: dark)").addEventListener("change", draw, { signal });
+}
+
+// Hear how wide the host lets a view be, in whole pixels, where the browser can tell; not while it is hidden. What is
+// watched has no height: that of the view changes with what is drawn, and would be heard too.
+export function resized(root, hear, signal) {
+  if (!globalThis.ResizeObserver) return;
+  const probe = root.appendChild(node("div"));
+  const watch = new ResizeObserver((entries) => {
+    const width = Math.floor(entries.at(-1).contentRect.width);
+    if (width) hear(width);
+  });
+  watch.observe(probe);
+  signal?.addEventListener("abort", () => watch.disconnect());
 }
 
 export function put(model, name, value) {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import view, { layout, moved, pooled, revealed, spot, strands, unpack } from "../../nbtools/views/attention/attention.js";
+import view, { layout, moved, pooled, refitted, revealed, spot, strands, unpack } from "../../nbtools/views/attention/attention.js";
 import { LUT, attentionState, level } from "./frames.js";
-import { click, drag, frames, hover, mount, picture, press, written } from "./stage.js";
+import { click, drag, drawings, frames, hover, leave, mount, picture, press, tap, watching, written } from "./stage.js";
 
 // The longest of the seven tokens takes 14 letters of 7 pixels; cells have 24.
 const BOX = layout(7, 98);
@@ -28,7 +28,47 @@ test("keys, lines, queries and matrix stand side by side; many tokens have small
 
 test("of more than 128 tokens 40 are shown", () => {
   expect([128, 129].map((count) => layout(count, 9).shown)).toEqual([128, 40]);
-  expect(layout(129, 9)).toMatchObject({ count: 129, cell: 11, named: true, width: 9 + 4 + 90 + 9 + 8 + 440 + 4.5 + 8 });
+  expect(layout(129, 9)).toMatchObject({ count: 129, cell: 11, named: true, width: 9 + 4 + 90 + 9 + 8 + 440 + 5 + 8 });
+});
+
+test("where there is less room, lines are shorter and cells smaller, down to 3 pixels", () => {
+  const natural = layout(20, 60); // 60 pixels for the longest token
+  const at = (room) => [layout(20, 60, room)].map((box) => [box.queries - box.lines, box.cell, box.width])[0];
+  expect([at(Infinity), at(natural.width)]).toEqual([[90, 22, 700], [90, 22, 700]]);
+  expect([at(699), at(650), at(649)]).toEqual([[40, 22, 650], [40, 22, 650], [40, 21, 630]]);
+  expect([at(270), at(269), at(0)]).toEqual([[40, 3, 270], [40, 3, 270], [40, 3, 270]]);
+  expect(layout(20, 60, 649)).toMatchObject({ shown: 20, named: true, matrix: 64 + 40 + 68, height: natural.height - 20 });
+  for (const count of [1, 7, 40, 128, 300])
+    for (let room = 700; room < 1200; room += 7) expect(layout(count, 97, room).width).toBeLessThanOrEqual(room);
+});
+
+test("no layout leads to another, whatever the host makes of its size", () => {
+  const settled = (box, host) => {
+    for (let round = 0; round < 9; round++) {
+      const next = refitted(box, host(box));
+      if (next === box) return round;
+      box = next;
+    }
+    return Infinity;
+  };
+  const hosts = {
+    "has its own width": (room) => () => room,
+    "hugs the view": (room) => (box) => Math.min(box.width, room),
+    "has a scroll bar beside a tall view": (room) => (box) => (box.height > 400 ? room - 17 : room),
+  };
+  for (const host of Object.values(hosts))
+    for (let room = 300; room < 1000; room++)
+      for (const start of [Infinity, 700, 500]) expect(settled(layout(20, 60, start), host(room))).toBeLessThan(3);
+  const box = layout(20, 60, 500);
+  expect([500, 529, 530].map((room) => refitted(box, room).cell - box.cell)).toEqual([0, 0, 1]);
+});
+
+test("it is drawn again when the room lets its cells have another size, and only then", () => {
+  const host = watching();
+  const stage = show(numbered(20));
+  const [natural, before] = [matrix(stage).args[7], drawings(stage.main())];
+  const after = (room) => [host.to(room), matrix(stage).args[7], drawings(stage.main()) - before].slice(1);
+  expect([natural, after(2000), after(515), after(513), after(2000)]).toEqual([440, [440, 0], [400, 1], [400, 1], [440, 2]]);
 });
 
 test("a point is on a cell, a query, a key or nothing, counted from where the window begins", () => {
@@ -39,7 +79,8 @@ test("a point is on a cell, a query, a key or nothing, counted from where the wi
   expect(on(undefined, [298, 53.5], [202, 149.5], [202, 53.4], [143.9, 77.5], [54, 77.5], [0, 53.4])).toEqual(Array(6).fill(""));
   expect(on(undefined, [144, 77.5], [201.9, 77.5], [0, 149.4], [53.9, 77.5]).join("; "))
     .toBe("query,1 key,; query,1 key,; query, key,3; query, key,1");
-  expect(on({ query: 100, key: 7 }, [226, 53.5], [144, 77.5], [0, 77.5])).toEqual(["query,100 key,8", "query,101 key,", "query, key,8"]);
+  expect(on({ query: 100, key: 7 }, [226, 53.5], [144, 77.5], [0, 77.5]).join("; "))
+    .toBe("query,100 key,8; query,101 key,; query, key,8");
 });
 
 test("the window moves as little as is needed, and not beyond the prompt", () => {
@@ -64,11 +105,11 @@ test("lines are those of a query, those into a key, or all, if they are strong e
   const shares = [255, 0, 0, 51, 204, 0, 10, 11, 234]; // 1; 0.2, 0.8; 0.039, 0.043, 0.918
   const box = { count: 3, shown: 3 };
   const pairs = (...more) => strands(shares, ...more).map(([query, key]) => `${query}${key}`).join(" ");
-  expect([pairs(box, null, 1), pairs(box, null, 0.1)]).toEqual(["00 10 11 22", "00"]);
-  expect([0, 2].map((query) => pairs(box, { query, key: null }, 1))).toEqual(["00", "21 22"]);
-  expect([0, 1].map((key) => pairs(box, { query: null, key }, 1))).toEqual(["00 10", "11 21"]);
-  expect(strands(shares, box, { query: 1, key: 0 }, 0.5)).toEqual([[1, 0, 0.1], [1, 1, 0.4]]);
-  expect(pairs({ count: 3, shown: 2 }, null, 1, { query: 1, key: 0 })).toBe("10 11");
+  expect(pairs(box, null)).toBe("00 10 11 22");
+  expect([0, 2].map((query) => pairs(box, { query, key: null }))).toEqual(["00", "21 22"]);
+  expect([0, 1].map((key) => pairs(box, { query: null, key }))).toEqual(["00 10", "11 21"]);
+  expect(strands(shares, box, { query: 1, key: 0 })).toEqual([[1, 0, 0.2], [1, 1, 0.8]]);
+  expect(pairs({ count: 3, shown: 2 }, null, { query: 1, key: 0 })).toBe("10 11");
 });
 
 test("arrows lead one cell on and stop at the edges; other keys lead nowhere", () => {
@@ -112,16 +153,23 @@ test("the read-out names what the pointer is on", () => {
   const stage = show();
   const places = [cell(4, 2), cell(2, 4), [BOX.queries + 1, row(5)], [1, row(6)], [BOX.lines + 1, row(3)]];
   expect(places.map((at) => hover(stage.main(), at) ?? stage.read())).toEqual([
-    "query 4 “↵” → key 2 “</script><script>x”  0.090", "query 2 “</script><script>x” → key 4 “↵”  0.000",
+    "query 4 “↵” → key 2 “</script><script>x”  0.09", "query 2 “</script><script>x” → key 4 “↵”  0.00",
     "query 5 “·” → most to key 5 “·”  1.00", "into key 6 “⇥”", "",
   ]);
 });
 
 test("the read-out follows the head, and knows what a full level stands for", () => {
   const stage = show({ vmax: 0.5 }, { query: 5 });
-  expect(stage.read()).toBe("query 5 “·” → most to key 5 “·”  0.500");
+  expect(stage.read()).toBe("query 5 “·” → most to key 5 “·”  0.50");
   stage.model.receive({ head: "5.0" });
-  expect(stage.read()).toBe("query 5 “·” → most to key 1 “<s>”  0.460");
+  expect(stage.read()).toBe("query 5 “·” → most to key 1 “<s>”  0.46");
+});
+
+test("a range of small numbers has as many lines, and digits that tell them apart", () => {
+  const strokes = [1, 0.1, 0.002].map((vmax) => picture(show({ vmax }).main(), "stroke").map((call) => [call.globalAlpha, call.lineWidth]));
+  expect([strokes[0].length > 6, strokes[1], strokes[2]]).toEqual([true, strokes[0], strokes[0]]);
+  const reads = [0.1, 0.0999, 0.002, 0.00002].map((vmax) => show({ vmax }, { query: 5, head: "5.0" }).read().split("  ")[1]);
+  expect(reads).toEqual(["0.09", "0.092", "0.002", "1.84e−5"]);
 });
 
 test("each head of the layer has a button with its pattern; the one on show is checked and in the order of Tab", () => {
@@ -177,10 +225,12 @@ test("a layer that has not come is asked for, and drawn when it comes", () => {
   stage.model.receive({ _pages: { serial: part._frame.serial - 1, levels: whole._pages.levels } });
   expect(stage.read()).toBe("…"); // those were of another frame
   stage.model.receive({ _pages: { serial: part._frame.serial, levels: { 1: whole._pages.levels[1] } } });
-  expect(stage.read()).toBe("query 5 “·” → most to key 2 “</script><script>x”  0.880");
+  expect(stage.read()).toBe("query 5 “·” → most to key 2 “</script><script>x”  0.88");
   expect(pixels(picture(buttons(stage)[2].firstChild, "drawImage")[0])).toEqual(pattern(4));
   stage.model.receive({ head: "4.1" });
   expect([stage.model.get("_wanted"), pixels(matrix(stage))]).toEqual([1, pattern(1)]);
+  stage.model.receive({ _frame: whole._frame });
+  expect(stage.read()).toBe("…"); // what came before was of another frame
 });
 
 test("a page without a kernel asks for nothing and says that the layer was left out", () => {
@@ -195,7 +245,7 @@ test("a long prompt has a window that follows pin and arrows, and an overview th
   Array(41).fill("ArrowDown").forEach((key) => press(stage.main(), key));
   expect([from(started), from(stage)]).toEqual(["61,61,40,40", "0,2,40,40"]);
   stage.model.receive({ query: 100 });
-  expect(from(stage)).toBe("0,61,40,40");
+  expect(from(stage)).toBe("61,61,40,40");
   drag(overview, [100, 150]);
   hover(overview, [0, 0]); // the pointer passes without a button down
   expect([from(stage), frames(overview)]).toEqual(["80,130,40,40", [[80, 130, 40, 40]]]);
@@ -203,6 +253,64 @@ test("a long prompt has a window that follows pin and arrows, and an overview th
   expect(from(stage)).toBe("160,0,40,40");
   expect(pixels(picture(overview, "drawImage")[0])).toHaveLength(4 * 200 * 200);
   expect([overview.hidden, show().find(".nb-overview").hidden]).toEqual([false, true]);
+});
+
+test("a pin from outside takes both sides of the window along, and the keyboard; one by hand leaves the window", () => {
+  const stage = show(numbered(200), { query: 150 });
+  const from = () => picture(stage.main(), "drawImage")[0].args.slice(1, 3).join();
+  const windows = [20, null, 100].map((query) => [stage.model.receive({ query }), from()][1]);
+  expect(windows).toEqual(["20,20", "20,20", "61,61"]);
+  press(stage.main(), "ArrowDown");
+  expect([stage.read().split(" →")[0], from()]).toEqual(["query 101 “t101”", "61,62"]);
+  drag(stage.find(".nb-overview"), [30, 170]);
+  expect(from()).toBe("10,150");
+  const box = layout(200, 28);
+  click(stage.main(), [box.matrix + 5.5 * box.cell, box.top + 2.5 * box.cell]);
+  expect([from(), stage.model.get("query")]).toEqual(["10,150", 152]);
+  press(stage.main(), "ArrowRight");
+  expect([from(), stage.read().split("  ")[0]]).toEqual(["10,150", "query 152 “t152” → key 16 “t16”"]);
+});
+
+test("the keyboard goes on from what was clicked, also if that is one token", () => {
+  const stage = show();
+  const after = (...at) => [tap(stage.main(), at), press(stage.main(), "ArrowRight"), stage.read().match(/\d+ “/g).join("")][2];
+  const clicked = [after(...cell(3, 1)), after(BOX.queries + 1, row(5)), after(1, row(4))];
+  expect(clicked).toEqual(["3 “2 “", "5 “3 “", "5 “5 “"]);
+});
+
+test("a key that pins a query brings it into the window", () => {
+  const stage = show(numbered(200), { query: 100 });
+  drag(stage.find(".nb-overview"), [0, 0]);
+  press(stage.main(), "Enter");
+  press(stage.main(), "Enter");
+  expect([stage.model.get("query"), picture(stage.main(), "drawImage")[0].args[2]]).toEqual([100, 61]);
+});
+
+test("a mouse that has let go leaves all lines", () => {
+  const [stage, all] = [show(), ends(show(), "moveTo")];
+  tap(stage.main(), [1, row(3)]); // a key, which is not pinned
+  leave(stage.main());
+  expect([ends(stage, "moveTo"), frames(stage.main()), stage.read()]).toEqual([all, [], ""]);
+});
+
+test("a new frame or layer leaves the focus on the button of the head on show, and takes none", () => {
+  const [whole, part] = [attentionState(), attentionState({ sent: [1] })];
+  const stage = show({}, { head: "5.0" });
+  stage.model.receive(whole);
+  expect(document.activeElement).toBe(document.body);
+  buttons(stage)[0].focus();
+  press(document.activeElement, "ArrowRight");
+  stage.model.receive(part);
+  expect(document.activeElement).toBe(buttons(stage)[1]);
+  stage.model.receive({ head: "4.1" });
+  stage.model.receive({ _pages: { ...whole._pages, serial: part._frame.serial } });
+  expect([document.activeElement, heads(stage)]).toEqual([buttons(stage)[1], ["4.0", "4.1"]]);
+});
+
+test("where there is one layer, Page Up and Page Down are the notebook's", () => {
+  const stage = show({ pages: [["4.0", "4.1"]] });
+  const prevented = ["PageUp", "PageDown"].map((key) => press(stage.main(), key).defaultPrevented);
+  expect([prevented, stage.heard]).toEqual([[false, false], ["PageUp", "PageDown"]]);
 });
 
 test("a click on a cell pins its query; on a key or beside the tokens it pins nothing", () => {
@@ -226,10 +334,11 @@ test("the keyboard has a cell that is seen until the focus goes", () => {
   stage.main().focus();
   expect(stage.read()).toBe("query 0 “<bos>” → key 0 “<bos>”  1.00");
   press(stage.main(), "ArrowDown");
-  expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.080");
+  expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.08");
   hover(stage.main(), cell(4, 2));
   press(stage.main(), "Escape");
-  expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.080");
+  expect(stage.read()).toBe("query 1 “<s>” → key 0 “<bos>”  0.08");
+  press(stage.main(), "ArrowDown");
   stage.main().blur();
   expect([frames(stage.main()), stage.read()]).toEqual([[], ""]);
 });

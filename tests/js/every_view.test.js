@@ -2,17 +2,20 @@
 
 import { describe, expect, test } from "vitest";
 import attention, { layout } from "../../nbtools/views/attention/attention.js";
+import bars from "../../nbtools/views/bars/bars.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
+import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
-import { FORMS, HOSTILE, attentionState, gridFrame, stripFrame } from "./frames.js";
-import { click, drawings, hover, leave, mount, picture, press, smuggled } from "./stage.js";
+import { FORMS, HOSTILE, attentionState, barsFrame, gridFrame, lensFrame, stripFrame } from "./frames.js";
+import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
 // `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
 // a click there pins, or Enter before any arrow; `next` is what Enter pins after ArrowDown. A `larger` frame has
 // something that the usual one lacks, which a pin calls `late`. What is `painted` has colours that no style sheet sets.
 const VIEWS = [
   {
-    name: "token strip", view: tokenStrip, state: (options) => ({ _frame: stripFrame(options) }), larger: { tokens: [...HOSTILE, "more"] },
+    name: "token strip", view: tokenStrip, state: (options) => ({ _frame: stripFrame(options) }),
+    larger: { tokens: [...HOSTILE, "more"] },
     pin: "selected", free: null, first: 0, next: 1, late: 11, spot: ({ find }) => [find(".nb-token")],
   },
   {
@@ -26,6 +29,16 @@ const VIEWS = [
     pin: "query", free: null, first: 0, next: 1, late: 8, more: { head: "4.0", _wanted: -1 },
     spot: ({ main }) => [main(), [layout(7, 98).queries + 1, layout(7, 98).top + 1]],
   },
+  {
+    name: "bars", view: bars, state: (options) => ({ _frame: barsFrame(options) }), larger: { tokens: [...HOSTILE, "more"] },
+    pin: "selected", free: null, first: "<bos>", next: "<s>", late: "more", spot: ({ find }) => [find(".nb-row")],
+  },
+  {
+    name: "lens grid", view: paired(lensGrid, "cell", ["layer", "position"]), painted: true,
+    state: (options) => ({ _frame: lensFrame(options) }), larger: { layers: [-1, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
+    pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
+    spot: ({ main }) => [main(), [lensLayout(4, 6).right - 2, 21]],
+  },
 ];
 
 const OWN_KEYS = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Enter", " ", "Escape"];
@@ -34,7 +47,7 @@ const OTHER_KEYS = ["a", "j", "Tab", "F5"];
 // All that can be seen or read, canvases included, and the canvases drawn on those.
 const seen = (value) => (value.getContext ? picture(value).map((call) => ({ ...call, args: call.args.map(seen) })) : value);
 const look = ({ el, all }) => JSON.stringify([el.innerHTML, all("canvas").map(seen)]);
-const hand = ({ find }) => find("canvas[tabindex='0'], .nb-token[tabindex='0']");
+const hand = ({ find }) => find("canvas[tabindex='0'], .nb-token[tabindex='0'], .nb-row[tabindex='0']");
 
 describe.each(VIEWS)("$name:", ({ view, state, larger, pin, free, first, next, late, more, spot }) => {
   const show = (traits, options) => mount(view, { title: "", [pin]: free, ...more, ...state(), ...traits }, options);
@@ -106,12 +119,32 @@ describe.each(VIEWS)("$name:", ({ view, state, larger, pin, free, first, next, l
     expect([prevented(OTHER_KEYS), stage.heard]).toEqual([[], OTHER_KEYS]);
   });
 
-  test("a new frame leaves the keyboard where it was", () => {
-    const stage = show();
+  test("keys with Ctrl, Alt or Meta are the notebook's, and do nothing", () => {
+    const stage = show({ [pin]: next });
+    hand(stage).focus();
+    const before = look(stage);
+    for (const held of ["ctrlKey", "altKey", "metaKey"])
+      for (const key of OWN_KEYS) expect(press(hand(stage), key, { [held]: true }).defaultPrevented).toBe(false);
+    expect([pinned(stage), stage.model.saves, stage.heard.length]).toEqual([next, 0, 3 * OWN_KEYS.length]);
+    expect(look(stage)).toBe(before);
+  });
+
+  test("after clicks it shows what is pinned, not where the keyboard would be", () => {
+    const [stage, before] = [show(), look(show())];
+    tap(...spot(stage));
+    stage.all("*").forEach(leave);
+    expect(look(stage)).toBe(look(show({ [pin]: first })));
+    tap(...spot(stage));
+    stage.all("*").forEach(leave);
+    expect([document.activeElement === spot(stage)[0], look(stage)]).toEqual([true, before]);
+  });
+
+  test.each([false, true])("a new frame leaves the keyboard where it was (in a shadow: %s)", (shadow) => {
+    const stage = show({}, { shadow });
     hand(stage).focus();
     press(hand(stage), "ArrowDown");
     stage.model.receive(state(larger));
-    expect(hand(stage).matches(":focus")).toBe(true);
+    expect(stage.el.getRootNode().activeElement).toBe(hand(stage));
     press(hand(stage), "Enter");
     expect(pinned(stage)).toEqual(next);
   });
@@ -158,9 +191,25 @@ describe.each(VIEWS)("$name:", ({ view, state, larger, pin, free, first, next, l
     const asked = [];
     HTMLElement.prototype.requestFullscreen = function () { asked.push(this); };
     const stage = show();
-    stage.find(".nb-full").click();
+    const button = stage.find(".nb-full");
+    button.focus();
+    stage.model.receive(state(larger));
+    expect([stage.find(".nb-full"), document.activeElement]).toEqual([button, button]);
+    button.click();
     delete HTMLElement.prototype.requestFullscreen;
     expect(asked).toEqual([stage.find(".nb")]);
+  });
+
+  test("Enter and Space press its buttons, and do not reach the notebook", () => {
+    HTMLElement.prototype.requestFullscreen = () => {};
+    const stage = show();
+    delete HTMLElement.prototype.requestFullscreen;
+    const buttons = stage.all("button");
+    const prevented = buttons.flatMap((button) => ["Enter", " "].map((key) => press(button, key).defaultPrevented));
+    expect([new Set(prevented), stage.heard]).toEqual([new Set([false]), []]);
+    ["a", "Tab"].forEach((key) => press(buttons.at(-1), key));
+    press(buttons.at(-1), "Enter", { ctrlKey: true });
+    expect(stage.heard).toEqual(["a", "Tab", "Enter"]);
   });
 
   test("a page without a kernel pins and reads out just the same", () => {
@@ -187,7 +236,9 @@ describe.each(VIEWS)("$name:", ({ view, state, larger, pin, free, first, next, l
   });
 });
 
-test.each(VIEWS.filter(({ painted }) => painted))("$name: is painted again when the page turns dark", async ({ view, state, pin, free, more }) => {
+const PAINTED = VIEWS.filter(({ painted }) => painted);
+
+test.each(PAINTED)("$name: is painted again when the page turns dark", async ({ view, state, pin, free, more }) => {
   const { main, leave: go } = mount(view, { title: "", [pin]: free, ...more, ...state() });
   const before = drawings(main());
   await document.body.setAttribute("class", "dark");

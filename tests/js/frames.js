@@ -57,3 +57,50 @@ export function attentionState({
     _pages: { serial, levels: Object.fromEntries(sent.map((layer) => [layer, levels(layer)])) },
   };
 }
+
+// Row r has value (r + 1) / 10 in the first run; the second has half of it, and no number for the last row.
+export function barsFrame({
+  tokens = HOSTILE, ids = tokens.map((_, row) => 100 + row), marks = tokens.map(() => ""), names = ["clean", "patched"],
+  values = [tokens.map((_, row) => (row + 1) / 10), tokens.map((_, row) => (row === tokens.length - 1 ? NaN : (row + 1) / 20))],
+  vmin = 0, vmax = 1.2, ticks = [0, 0.5, 1], form = FORMS.DataView, label = "probability",
+} = {}) {
+  const numbers = form(Float32Array.from(values.flat()));
+  return { tokens: [...tokens], ids, marks, names: [...names], values: numbers, vmin, vmax, ticks: [...ticks], label };
+}
+
+// The bits of a float16, for numbers from 2 ** -14 on, 0 and NaN.
+const halfBits = (value) => {
+  if (!value) return Number.isNaN(value) ? 0x7e00 : 0;
+  const [bits] = new Uint32Array(Float32Array.of(value).buffer);
+  return ((bits >> 13) & 0x3ff) | (((bits >> 23) - 112) << 10);
+};
+
+export const halfFloats = (values) => Uint16Array.from(values, halfBits);
+
+// Position p is called 10 + p. Of layer l its rank r is token r of LENS, turned by l + 2 p; the first has the share
+// (1 + l + 2 p) / 32. It follows 1 + p % 3 tokens: those that come first in the last layer and those just below. What
+// is followed as f has in layer l the share (l + f) / 16 and the rank 1 + (last - f - l) ** 2.
+export const LENS = ["·", "</script><script>x", " Paris", "\n", "a", "b", "c", "𝕏"];
+
+export function lensFrame({
+  layers = [-1, 4, 5, 7], tokens = HOSTILE.slice(0, 6), ranks = 3, missing = [[2, 1]], unfollowed = [], last_rank = 100,
+  form = FORMS.DataView, label = "probability",
+} = {}) {
+  const [rows, positions] = [[...layers.keys()], [...tokens.keys()]];
+  const code = (layer, position, rank = 0) => (layer + 2 * position + rank) % LENS.length;
+  const lost = (layer, position) => missing.some(([row, column]) => row === layer && column === position);
+  const every = (give) => rows.flatMap((layer) => positions.flatMap((position) =>
+    Array.from({ length: ranks }, (_, rank) => give(layer, position, rank))));
+  const follows = positions.map((position) => 1 + (position % 3));
+  const followed = positions.flatMap((position) => Array.from({ length: follows[position] }, (_, follow) => [position, follow]));
+  const paths = (give) => rows.flatMap((layer) => followed.map(([, follow]) => give(layer, follow)));
+  const name = ([position, follow]) => (unfollowed.includes(position) ? 7 : code(rows.length - 1 - follow, position));
+  const share = (layer, position, rank) => (lost(layer, position) ? NaN : (1 + layer + 2 * position) / 32 / (rank + 1));
+  const [numbers, halves] = [(values) => form(Uint16Array.from(values)), (values) => form(halfFloats(values))];
+  return {
+    layers: [...layers], positions: positions.map((position) => 10 + position), tokens: [...tokens], texts: [...LENS], ranks, last_rank,
+    top: numbers(every(code)), probability: halves(every(share)), counts: numbers(follows), followed: numbers(followed.map(name)),
+    followed_probability: halves(paths((layer, follow) => (layer + follow) / 16)),
+    followed_rank: numbers(paths((layer, follow) => 1 + (rows.length - 1 - follow - layer) ** 2)), ...scale(form, 0, 1, label),
+  };
+}

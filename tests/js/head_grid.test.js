@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import view, { cellAt, layout, moved, picked } from "../../nbtools/views/head_grid/head_grid.js";
 import { colour, gridFrame } from "./frames.js";
-import { click, frames, hover, mount, picture, press, written } from "./stage.js";
+import { click, frames, hover, leave, mount, picture, press, tap, written } from "./stage.js";
 
 // Five layers by three heads: cells of 26 pixels, after 28 on the left and 18 above.
 const show = (options, selected = []) => mount(view, { _frame: gridFrame(options), selected, title: "" });
@@ -62,7 +62,7 @@ test("rows are named by layers and columns by heads, but where cells are small n
 test("picked heads are framed in the accent and read out together", () => {
   const stage = show({}, ["8.0", "4.2"]);
   expect(frames(stage.main())).toEqual([ring(4, 0), ring(0, 2)]);
-  expect(picture(stage.main(), "strokeRect")[0]).toMatchObject({ strokeStyle: "#e8590c", lineWidth: 2 });
+  expect(picture(stage.main(), "strokeRect")[0]).toMatchObject({ strokeStyle: "#d9480f", lineWidth: 2 });
   expect(stage.read()).toBe("8.0  8.00   4.2  4.02");
   expect(stage.main().getAttribute("aria-label")).toBe("effect: 5 layers, 3 heads");
   stage.model.receive({ selected: ["9.0", "4.2", "4.7"] }); // a link may pin heads that are not here
@@ -97,4 +97,13 @@ test("the keyboard has a frame that is seen only while the grid has the focus", 
   expect([frames(stage.main()), stage.read()]).toEqual([[ring(0, 1)], "4.1  4.01"]);
   stage.main().blur();
   expect([frames(stage.main()), stage.read()]).toEqual([[], ""]);
+});
+
+test("once the mouse has let go, all picked heads are read out; a key brings the frame back, where the click was", () => {
+  const stage = show({}, ["5.0"]);
+  tap(stage.main(), centre(4, 2), { shiftKey: true });
+  leave(stage.main());
+  expect([frames(stage.main()), stage.read()]).toEqual([[ring(1, 0), ring(4, 2)], "5.0  5.00   8.2  8.02"]);
+  press(stage.main(), "ArrowLeft");
+  expect([frames(stage.main()).at(-1), stage.read()]).toEqual([ring(4, 1), "8.1  8.01"]);
 });

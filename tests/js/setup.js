@@ -61,6 +61,7 @@ afterEach(() => {
   globalThis.devicePixelRatio = 1;
   document.body.replaceChildren();
   delete window.hit;
+  delete globalThis.ResizeObserver;
   const errors = thrown;
   thrown = [];
   if (errors.length) throw errors[0];

@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import {
-  bytes, floats, follow, footer, ink, node, number, paint, put, repaint, shade, shorten, sized, theme, visible,
+  bytes, floats, follow, ink, keyboardOn, keys, legend, node, number, paint, put, repaint, resized, shade, shorten, sized, step, theme,
+  visible,
 } from "../../nbtools/views/shared.js";
 import { FORMS, LUT, colour } from "./frames.js";
 import { kernelModel, pageModel } from "./model.js";
-import { picture } from "./stage.js";
+import { picture, press, watching } from "./stage.js";
 
 test.each(Object.entries(FORMS))("a %s gives its numbers, whatever its offset, and none of its neighbours", (_, form) => {
   const values = Float32Array.of(-1.5, NaN, 0.1);
@@ -31,9 +32,9 @@ test("white space can be seen, and a text that is too long is cut between letter
   expect(["", "abc", "abcd", "𝕏𝕏𝕏", "𝕏𝕏𝕏𝕏"].map((text) => shorten(text, 3))).toEqual(["", "abc", "ab…", "𝕏𝕏𝕏", "𝕏𝕏…"]);
 });
 
-test("numbers have three or four digits, and what is not finite is undefined", () => {
+test("numbers have three or four digits and a true minus sign, and what is not finite is undefined", () => {
   const texts = [0, 0.001, 0.00099, -0.5, 1, -9.5, 10, 99.5, 100, 99999, 100000, NaN, -Infinity].map(number);
-  expect(texts.slice(0, 6)).toEqual(["0.000", "0.001", "9.90e-4", "-0.500", "1.00", "-9.50"]);
+  expect(texts.slice(0, 6)).toEqual(["0.000", "0.001", "9.90e−4", "−0.500", "1.00", "−9.50"]);
   expect(texts.slice(6)).toEqual(["10.0", "99.5", "100", "99999", "1.00e+5", "undefined", "undefined"]);
 });
 
@@ -49,15 +50,15 @@ test("a canvas has the pixels of the screen and the size of the page", () => {
 
 test("colours come from the page's theme where it has one", () => {
   const element = document.body.appendChild(node("div", { style: "--nb-fg: #abc" }));
-  expect(theme(element)).toMatchObject({ fg: "#abc", accent: "#e8590c" });
+  expect(theme(element)).toMatchObject({ fg: "#abc", accent: "#d9480f" });
 });
 
 test("the legend runs from the least value on the left to the greatest on the right", () => {
-  const { foot } = footer({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: "effect" }, node("div"));
-  const fills = picture(foot.querySelector("canvas"), "fillRect");
+  const key = legend({ lut: FORMS.DataView(LUT), vmin: -0.12345, vmax: 2000, label: "effect" });
+  const fills = picture(key.querySelector("canvas"), "fillRect");
   const ends = [fills[0], fills.at(-1)].map(({ fillStyle, args }) => [fillStyle, args[0]]);
   expect(ends).toEqual([[colour(0), 0], [colour(253), 95]]);
-  expect(foot.textContent).toBe("effect-0.1232000");
+  expect(key.textContent).toBe("effect-0.1232000");
 });
 
 test("following draws now and at each change of its traits until the view goes away", () => {
@@ -89,4 +90,64 @@ test("a value that is put is saved where there is a kernel", () => {
   const [kernel, page] = [kernelModel({ pin: null }), pageModel({ pin: null })];
   [kernel, page].forEach((model) => put(model, "pin", 4));
   expect([kernel.get("pin"), page.get("pin"), kernel.saves]).toEqual([4, 4, 1]);
+});
+
+test("arrows lead one place on or back, Home and End to the ends, and none beyond", () => {
+  const from = (at) => ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Home", "End"].map((key) => step(key, at, 4));
+  expect([0, 2, 3].map(from)).toEqual([[1, 1, 0, 0, 0, 3], [3, 3, 1, 1, 0, 3], [3, 3, 2, 2, 0, 3]]);
+  expect([step("Enter", 1, 4), step("a", 1, 4), step("End", 0, 1)]).toEqual([null, null, 0]);
+});
+
+const focusable = () => document.body.appendChild(node("button"));
+
+test("a key that is used goes no further; one with Ctrl, Alt or Meta is not even shown, as it is the host's", () => {
+  const [element, asked, heard] = [focusable(), [], []];
+  keys(element, ({ key }) => asked.push(key) && key === "a");
+  document.body.onkeydown = ({ key }) => heard.push(key);
+  const prevented = ["a", "b"].map((key) => press(element, key).defaultPrevented);
+  for (const held of ["ctrlKey", "altKey", "metaKey"]) press(element, "a", { [held]: true });
+  document.body.onkeydown = null;
+  expect([prevented, asked, heard]).toEqual([[true, false], ["a", "b"], ["b", "a", "a", "a"]]);
+});
+
+test("a focus is the keyboard's until the pointer comes down, and again once a key is pressed", () => {
+  const element = focusable();
+  const on = keyboardOn(element);
+  const after = (use) => [use(), on()][1];
+  const point = () => element.dispatchEvent(new PointerEvent("pointerdown"));
+  expect([on(), after(() => element.focus()), after(point), after(() => press(element, "a"))]).toEqual([false, true, false, true]);
+  expect([after(() => element.blur()), after(point), after(() => element.focus())]).toEqual([false, false, false]);
+  expect([after(() => element.blur()), after(() => element.focus())]).toEqual([false, true]);
+});
+
+test("Shift alone, as for a click, and keys of the host do not bring the keyboard", () => {
+  const element = focusable();
+  const on = keyboardOn(element);
+  element.dispatchEvent(new PointerEvent("pointerdown"));
+  element.focus();
+  press(element, "Shift", { shiftKey: true });
+  press(element, "Enter", { ctrlKey: true });
+  expect(on()).toBe(false);
+  press(element, "Enter", { shiftKey: true });
+  expect(on()).toBe(true);
+});
+
+test("a window that goes and comes back leaves the focus with whom it was", () => {
+  const element = focusable();
+  const on = keyboardOn(element);
+  const back = () => ["blur", "focus"].forEach((name) => element.dispatchEvent(new FocusEvent(name))) ?? on();
+  element.dispatchEvent(new PointerEvent("pointerdown"));
+  element.focus();
+  expect(back()).toBe(false);
+  press(element, "a");
+  expect(back()).toBe(true);
+});
+
+test("the width of a view is heard in whole pixels, unless it is hidden, until the view goes away", () => {
+  const [watched, widths, leaving, root] = [watching(), [], new AbortController(), node("div")];
+  resized(root, (width) => widths.push(width), leaving.signal);
+  [0, 500.9, 700].forEach(watched.to);
+  expect([widths, watched.elements]).toEqual([[500, 700], [root.lastChild]]);
+  leaving.abort();
+  expect(watched.elements).toEqual([]);
 });

@@ -2,12 +2,13 @@
 
 import { kernelModel, pageModel } from "./model.js";
 
-// A notebook with a view in it; `heard` are the keys that reach the notebook.
-export function mount(view, traits, { kernel = true } = {}) {
+// A notebook with a view in it, perhaps in the shadow of its host; `heard` are the keys that reach the notebook.
+export function mount(view, traits, { kernel = true, shadow = false } = {}) {
   const heard = [];
   const notebook = document.createElement("div");
   notebook.addEventListener("keydown", (event) => heard.push(event.key));
-  const el = notebook.appendChild(document.createElement("div"));
+  const host = notebook.appendChild(document.createElement("div"));
+  const el = shadow ? host.attachShadow({ mode: "open" }).appendChild(document.createElement("div")) : host;
   document.body.append(notebook);
   const model = (kernel ? kernelModel : pageModel)(traits);
   const controller = new AbortController();
@@ -28,10 +29,17 @@ function send(target, made, at = {}) {
   return made;
 }
 
-const options = (more) => ({ bubbles: true, cancelable: true, ...more });
+const options = (more) => ({ bubbles: true, cancelable: true, composed: true, ...more });
 
 export const press = (target, key, more) => send(target, new KeyboardEvent("keydown", options({ key, ...more })));
 export const click = (target, [offsetX, offsetY] = [0, 0], more = {}) => send(target, new MouseEvent("click", options(more)), { offsetX, offsetY });
+// A click as a mouse makes it, which leaves the focus behind.
+export function tap(target, at = [0, 0], more = {}) {
+  send(target, new PointerEvent("pointerdown", options()), { offsetX: at[0], offsetY: at[1] });
+  target.focus();
+  hover(target, at);
+  click(target, at, more);
+}
 export const hover = (target, [offsetX, offsetY] = [0, 0]) => {
   send(target, new PointerEvent("pointerover", options()), { offsetX, offsetY });
   send(target, new PointerEvent("pointermove", options()), { offsetX, offsetY });
@@ -53,3 +61,30 @@ export const frames = (canvas) => picture(canvas, "strokeRect").map((call) => ca
 
 // Everything that could have been made from a token that was taken for markup.
 export const smuggled = () => document.querySelectorAll("script, img, s, bos, [onerror]").length + Number("hit" in window);
+
+// A view that pins by two traits, as one that pins by a single trait, their pair: what holds for all views holds for it.
+export const paired = (view, name, names) => ({
+  render({ model, ...rest }) {
+    const place = (trait) => names.indexOf(trait);
+    const event = (heard) => (place(heard.replace("change:", "")) < 0 ? heard : `change:${name}`);
+    const pair = {
+      get: (trait) => (place(trait) < 0 ? model.get(trait) : model.get(name)[place(trait)]),
+      set: (trait, value) => model.set(...(place(trait) < 0 ? [trait, value] : [name, model.get(name).with(place(trait), value)])),
+      on: (heard, listen) => model.on(event(heard), listen),
+      off: (heard, listen) => model.off(event(heard), listen),
+    };
+    view.render({ model: model.save_changes ? { ...pair, save_changes: model.save_changes } : pair, ...rest });
+  },
+});
+
+// A browser that tells how wide things are: what it watches, and `to` for a new width of all that.
+export function watching() {
+  const watched = { elements: [], hear: [] };
+  watched.to = (width) => watched.hear.forEach((hear) => hear([{ contentRect: { width } }]));
+  globalThis.ResizeObserver = class {
+    constructor(hear) { watched.hear.push(hear); }
+    observe(element) { watched.elements.push(element); }
+    disconnect() { watched.elements = []; }
+  };
+  return watched;
+}

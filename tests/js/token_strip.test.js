@@ -1,17 +1,11 @@
 import { expect, test } from "vitest";
-import view, { readout, step } from "../../nbtools/views/token_strip/token_strip.js";
+import view, { readout } from "../../nbtools/views/token_strip/token_strip.js";
 import { HOSTILE, colour, stripFrame } from "./frames.js";
 import { hover, mount, press } from "./stage.js";
 
 const show = (options, selected = null) => mount(view, { _frame: stripFrame(options), selected, title: "" });
 const chips = (stage) => stage.all(".nb-token");
 const css = (index) => colour(index).replaceAll(" ", ", ");
-
-test("arrows lead one token on or back, Home and End to the ends, and none beyond", () => {
-  const from = (at) => ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Home", "End"].map((key) => step(key, at, 4));
-  expect([0, 2, 3].map(from)).toEqual([[1, 1, 0, 0, 0, 3], [3, 3, 1, 1, 0, 3], [3, 3, 2, 2, 0, 3]]);
-  expect([step("Enter", 1, 4), step("a", 1, 4), step("End", 0, 1)]).toEqual([null, null, 0]);
-});
 
 test("the read-out is position, visible token, number and detail", () => {
   const frame = stripFrame({ details: ["", "", "", "", "p = 0.9"] });

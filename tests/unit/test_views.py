@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -79,12 +82,17 @@ def test_hostile_tokens_are_drawn_not_interpreted():
         assert view._frame["tokens"] == HOSTILE
 
 
-def test_modules_are_small_and_self_contained():
-    for name in ("token_strip", "attention", "head_grid"):
-        text = source(name)
-        assert len(text.encode()) < 30_000
-        assert not [line for line in text.splitlines() if line.startswith("import ")]
-        assert text.count("export default") == 1
+NAMES = sorted(path.parent.name for path in Path(views.__file__).parent.glob("*/*.js"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_is_small_self_contained_and_declares_no_name_twice(name):
+    text = source(name)
+    assert len(text.encode()) < 30_000
+    assert not [line for line in text.splitlines() if line.startswith("import ")]
+    assert text.count("export default") == 1
+    declared = re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+    assert sorted(set(declared)) == sorted(declared)
 
 
 def levels_of(view, layer: int) -> bytes:

@@ -1,25 +1,41 @@
-import { FONT, bytes, follow, footer, node, number, put, repaint, shorten, sized, theme, titled, visible } from "../shared.js";
+import {
+  FONT, bytes, focused, follow, framed, keyboardOn, keys, legend, node, number, put, repaint, resized, shorten, sized, theme, visible,
+} from "../shared.js";
 
 const THUMB = 40;
-const GAP = 90; // room for the lines between keys and queries
-const FAINT = 0.04; // lines weaker than this are not drawn: those of one token,
+const GAP = 90; // room for the lines between keys and queries,
+const NARROW_GAP = 40; // and where there is not enough for all
+const FAINT = 0.04; // lines of a smaller share of vmax are not drawn: those of one token,
 const FAINT_ALL = 0.1; // and where all are drawn
 const LABEL = 14; // letters of a token that are written beside the matrix
 const WHOLE = 128; // a prompt of more tokens is drawn in a window
 const WINDOW = 40;
 const OVERVIEW = 200; // side of the small picture of the whole
+const LEAST = 3; // pixels of a cell; a view with less room is scrolled
+const SCROLL_BAR = 20; // pixels that a host takes away when a view has become too tall for it
 
-// From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens).
-export function layout(count, label) {
+// From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens). Where the room,
+// in pixels, is too small, lines are shorter and cells smaller.
+export function layout(count, label, room = Infinity) {
   const shown = count > WHOLE ? WINDOW : count;
-  const cell = Math.max(2, Math.min(24, Math.floor(440 / shown)));
+  const most = Math.min(24, Math.floor(440 / shown));
+  const around = Math.ceil(2.5 * label + 20); // tokens twice, and above the matrix beyond its right edge
+  const gap = around + GAP + shown * most > room ? NARROW_GAP : GAP;
+  const cell = Math.max(LEAST, Math.min(most, Math.floor((room - around - gap) / shown)));
   const named = cell >= 11;
   const top = Math.min(label * 0.87, 96) + 10; // key tokens above the matrix are turned
   const lines = label + 4;
-  const queries = lines + GAP;
+  const queries = lines + gap;
   const matrix = queries + label + 8;
-  const width = matrix + shown * cell + label / 2 + 8;
+  const width = around + gap + shown * cell;
   return { count, shown, cell, named, label, top, lines, queries, matrix, width, height: top + shown * cell + 4 };
+}
+
+// The layout after a change of room: smaller if it has to be; larger only if it would then stay, even beside a scroll
+// bar. So no layout leads to another one.
+export function refitted(box, room) {
+  const [tight, loose] = [room, room - SCROLL_BAR].map((width) => layout(box.count, box.label, width));
+  return tight.width < box.width ? tight : loose.width > box.width ? loose : box;
 }
 
 const clamp = (value, most) => Math.max(0, Math.min(most, value));
@@ -72,15 +88,15 @@ export function pooled(pattern, count, size) {
   return small;
 }
 
-// The lines to draw, as [query, key, weight]: those of a query, those into a key, or all, within the window.
-export function strands(pattern, box, active, vmax, from = { query: 0, key: 0 }) {
+// The lines to draw, as [query, key, share of vmax]: those of a query, those into a key, or all, within the window.
+export function strands(pattern, box, active, from = { query: 0, key: 0 }) {
   const found = [];
   for (let query = from.query; query < from.query + box.shown; query++) {
     if (active?.query != null && active.query !== query) continue;
     for (let key = from.key; key < from.key + box.shown; key++) {
       if (active && active.query == null && active.key !== key) continue;
-      const weight = (pattern[query * box.count + key] / 255) * vmax;
-      if (weight >= (active ? FAINT : FAINT_ALL)) found.push([query, key, weight]);
+      const share = pattern[query * box.count + key] / 255;
+      if (share >= (active ? FAINT : FAINT_ALL)) found.push([query, key, share]);
     }
   }
   return found;
@@ -106,20 +122,23 @@ function render({ model, el, signal }) {
   const bar = node("div", { class: "nb-bar" }, earlier, thumbs, later);
   const canvas = node("canvas", { tabindex: "0", role: "application", "aria-roledescription": "attention matrix" });
   const overview = node("canvas", { class: "nb-overview", "aria-hidden": "true" });
-  const root = node("div", { class: "nb" }, bar, node("div", { class: "nb-scroll" }, overview, canvas));
+  const scroll = node("div", { class: "nb-scroll" }, overview, canvas);
+  const root = node("div", { class: "nb" }, bar, scroll);
   el.append(root);
-  titled(model, root, signal);
-  let frame, lut, box, foot, pattern, picture, small;
+  const around = framed(model, root, signal);
+  const keyboard = keyboardOn(canvas, signal);
+  let frame, lut, box, pattern, picture, small;
   let known = new Map(); // the patterns of each layer that has come
   let place = { layer: 0, head: 0 };
   let drawn = null; // the layer whose thumbs are there
   let from = { query: 0, key: 0 };
   let hovered = null;
   let cursor = { query: 0, key: 0 };
+  let followed = null; // the pin that window and cursor have gone to
 
   const inside = (query) => query !== null && query < box.count;
   const pinned = () => (inside(model.get("query")) ? { query: model.get("query"), key: null } : null);
-  const active = () => hovered ?? pinned() ?? (document.activeElement === canvas ? cursor : null);
+  const active = () => hovered ?? pinned() ?? (keyboard() ? cursor : null);
   const levelsOf = (head) => unpack(known.get(place.layer), head, box.count, frame.causal);
   const text = (token) => shorten(visible(token), LABEL);
 
@@ -140,16 +159,38 @@ function render({ model, el, signal }) {
     const ruler = node("canvas").getContext("2d");
     ruler.font = FONT;
     const widest = Math.max(...frame.tokens.map((token) => ruler.measureText(text(token)).width));
-    box = layout(frame.tokens.length, Math.ceil(widest));
+    fit(Math.ceil(widest));
     hovered = null;
     cursor = { query: Math.min(cursor.query, box.count - 1), key: Math.min(cursor.key, box.count - 1) };
     from = revealed(box, { query: 0, key: 0 }, { query: pinned()?.query ?? null, key: pinned()?.query ?? null });
-    foot?.foot.remove();
-    foot = footer(frame, root, signal);
-    root.append(foot.foot);
+    arrive();
+    around.key(legend(frame));
     earlier.hidden = later.hidden = frame.pages.length < 2;
     bar.hidden = frame.pages.length * frame.pages[0].length < 2;
     overview.hidden = box.shown === box.count;
+  }
+
+  // As large as the host lets a view of natural size be.
+  function fit(label) {
+    box = layout(frame.tokens.length, label);
+    canvas.style.width = `${box.width}px`;
+    if (scroll.clientWidth) box = layout(box.count, label, scroll.clientWidth);
+  }
+
+  // A pin that comes from outside takes the window and the cursor with it, to where the query attends to itself.
+  function arrive() {
+    const query = pinned()?.query ?? null;
+    if (query !== null && query !== followed) {
+      from = revealed(box, from, { query, key: query });
+      cursor = seen({ query, key: cursor.key });
+    }
+    followed = query;
+  }
+
+  // The cell of the window that is nearest to a cell.
+  function seen({ query, key }) {
+    const near = (start, position) => start + clamp(position - start, box.shown - 1);
+    return { query: near(from.query, query), key: near(from.key, key) };
   }
 
   function turn() {
@@ -161,7 +202,9 @@ function render({ model, el, signal }) {
     pattern = here ? levelsOf(place.head) : new Uint8Array(box.count * box.count);
     picture = bitmap(pattern, box.count, lut);
     small = overview.hidden ? null : bitmap(pooled(pattern, box.count, OVERVIEW), OVERVIEW, lut);
+    const held = [...thumbs.children].some(focused);
     if (drawn !== place.layer) thumbs.replaceChildren(...frame.pages[place.layer].map(thumb));
+    if (held) thumbs.children[place.head].focus({ preventScroll: true });
     drawn = here ? place.layer : null;
     [...thumbs.children].forEach((button, other) => {
       button.setAttribute("aria-checked", String(other === place.head));
@@ -198,15 +241,15 @@ function render({ model, el, signal }) {
     drawTokens(context, colours, at);
     if (at) drawFrame(context, colours, at, side);
     if (small) drawOverview(colours);
-    foot.read.textContent = known.has(place.layer) ? readout(at) : waiting();
+    around.read.textContent = known.has(place.layer) ? readout(at) : waiting();
   }
 
   function drawLines(context, colours, at) {
     if (!at && box.shown > 64) return; // all lines of a long prompt would be a blot
     context.strokeStyle = colours.accent;
-    for (const [query, key, weight] of strands(pattern, box, at, frame.vmax, from)) {
-      context.globalAlpha = Math.min(1, at ? 0.15 + weight : weight * 0.6);
-      context.lineWidth = 0.5 + 2.5 * weight;
+    for (const [query, key, share] of strands(pattern, box, at, from)) {
+      context.globalAlpha = Math.min(1, at ? 0.15 + share : share * 0.6);
+      context.lineWidth = 0.5 + 2.5 * share;
       context.beginPath();
       context.moveTo(box.lines, keyRow(key));
       context.lineTo(box.queries, row(query));
@@ -260,22 +303,25 @@ function render({ model, el, signal }) {
     const token = (position) => `${position} “${visible(frame.tokens[position])}”`;
     if (!at) return "";
     if (at.query === null) return `into key ${token(at.key)}`;
-    const weights = pattern.subarray(at.query * box.count, (at.query + 1) * box.count);
-    const key = at.key ?? weights.indexOf(Math.max(...weights));
-    const much = number(Math.round((weights[key] / 255) * frame.vmax * 100) / 100);
+    const levels = pattern.subarray(at.query * box.count, (at.query + 1) * box.count);
+    const key = at.key ?? levels.indexOf(Math.max(...levels));
+    const weight = (levels[key] / 255) * frame.vmax;
+    const much = frame.vmax < 0.1 ? number(weight) : weight.toFixed(2); // levels tell no more
     return `query ${token(at.query)} → ${at.key === null ? "most to " : ""}key ${token(key)}  ${much}`;
   }
 
-  const pin = (query) => put(model, "query", query === model.get("query") ? null : query);
+  const pin = (query) => {
+    followed = query; // this one does not come from outside
+    from = revealed(box, from, { query, key: null });
+    put(model, "query", query === model.get("query") ? null : query);
+  };
   const listen = (target, event, handle) => target.addEventListener(event, handle, { signal });
   const page = (by) => {
     const layer = clamp(place.layer + by, frame.pages.length - 1);
     put(model, "head", frame.pages[layer][Math.min(place.head, frame.pages[layer].length - 1)]);
   };
-  const used = (event) => {
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own use for these keys
-  };
+
+  const turns = { PageUp: -1, PageDown: 1 };
 
   listen(earlier, "click", () => page(-1));
   listen(later, "click", () => page(1));
@@ -283,15 +329,15 @@ function render({ model, el, signal }) {
     const button = event.target.closest("[data-head]");
     if (button) put(model, "head", button.dataset.head);
   });
-  listen(thumbs, "keydown", (event) => {
+  keys(thumbs, (event) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!by) return;
+    if (!by) return false;
     const heads = frame.pages[place.layer];
     const next = (place.head + by + heads.length) % heads.length;
     put(model, "head", heads[next]);
     thumbs.children[next].focus();
-    used(event);
-  });
+    return true;
+  }, signal);
   listen(canvas, "pointermove", (event) => {
     hovered = spot(box, event.offsetX, event.offsetY, from);
     draw();
@@ -302,22 +348,24 @@ function render({ model, el, signal }) {
   });
   listen(canvas, "click", (event) => {
     const at = spot(box, event.offsetX, event.offsetY, from);
-    if (at && at.query !== null) pin(at.query);
+    if (!at) return;
+    cursor = seen({ query: at.query ?? cursor.query, key: at.key ?? cursor.key });
+    if (at.query !== null) pin(at.query);
   });
-  listen(canvas, "keydown", (event) => {
+  keys(canvas, (event) => {
     const next = moved(event.key, cursor, box.count);
     if (next) {
       hovered = cursor = next;
       from = revealed(box, from, cursor);
     } else if (event.key === "Enter" || event.key === " ") pin(cursor.query);
-    else if (event.key === "PageUp" || event.key === "PageDown") page(event.key === "PageUp" ? -1 : 1);
+    else if (event.key in turns && frame.pages.length > 1) page(turns[event.key]);
     else if (event.key === "Escape") {
       hovered = null;
       put(model, "query", null);
-    } else return;
+    } else return false;
     draw();
-    used(event);
-  });
+    return true;
+  }, signal);
   listen(canvas, "focus", () => draw());
   listen(canvas, "blur", () => {
     hovered = null;
@@ -334,10 +382,16 @@ function render({ model, el, signal }) {
 
   follow(model, ["_frame", "_pages", "head"], update, signal);
   follow(model, ["query"], () => {
-    if (pinned()) from = revealed(box, from, pinned());
+    arrive();
     draw();
   }, signal);
   repaint(draw, signal);
+  resized(root, (room) => {
+    const next = refitted(box, room);
+    if (next === box) return;
+    box = next;
+    draw();
+  }, signal);
 }
 
 export default { render };

@@ -1,4 +1,6 @@
-import { FONT, bytes, floats, follow, footer, hatch, node, number, paint, put, repaint, shade, sized, theme, titled } from "../shared.js";
+import {
+  FONT, bytes, floats, follow, framed, hatch, keyboardOn, keys, legend, node, number, paint, put, repaint, shade, sized, theme,
+} from "../shared.js";
 
 const MARGIN = { left: 28, top: 18, right: 2, bottom: 2 };
 
@@ -34,8 +36,9 @@ function render({ model, el, signal }) {
   const canvas = node("canvas", { tabindex: "0", role: "application", "aria-roledescription": "grid of heads" });
   const root = node("div", { class: "nb nb-grid" }, canvas);
   el.append(root);
-  const title = titled(model, root, signal);
-  let frame, values, lut, box, foot;
+  const around = framed(model, root, signal);
+  const keyboard = keyboardOn(canvas, signal);
+  let frame, values, lut, box;
   let hovered = null;
   let cursor = { row: 0, column: 0 };
 
@@ -49,9 +52,7 @@ function render({ model, el, signal }) {
     box = layout(frame.layers.length, frame.heads.length);
     hovered = null;
     cursor = { row: Math.min(cursor.row, box.rows - 1), column: Math.min(cursor.column, box.columns - 1) };
-    foot?.foot.remove(); // the canvas stays where it is, or it would lose the focus
-    foot = footer(frame, root, signal);
-    root.append(foot.foot);
+    around.key(legend(frame));
     canvas.setAttribute("aria-label", `${frame.label || "values"}: ${box.rows} layers, ${box.columns} heads`);
     draw();
   }
@@ -63,9 +64,9 @@ function render({ model, el, signal }) {
     for (let row = 0; row < box.rows; row++)
       for (let column = 0; column < box.columns; column++) cell(context, colours, { row, column });
     model.get("selected").forEach((head) => outline(context, colours.accent, place(head), 2));
-    const active = hovered ?? (document.activeElement === canvas ? cursor : null);
+    const active = hovered ?? (keyboard() ? cursor : null);
     if (active) outline(context, colours.fg, active, 1);
-    foot.read.textContent = readout(active);
+    around.read.textContent = readout(active);
   }
 
   function labels(context, colours) {
@@ -121,17 +122,16 @@ function render({ model, el, signal }) {
     cursor = at;
     pick(at, event.shiftKey);
   });
-  listen("keydown", (event) => {
+  keys(canvas, (event) => {
     const next = moved(event.key, cursor, box);
     if (next) cursor = next;
     else if (event.key === "Enter" || event.key === " ") pick(cursor, event.shiftKey);
     else if (event.key === "Escape") put(model, "selected", []);
-    else return;
+    else return false;
     hovered = null;
     draw();
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own use for these keys
-  });
+    return true;
+  }, signal);
   listen("focus", draw);
   listen("blur", draw);
 

@@ -1,11 +1,4 @@
-import { bytes, floats, follow, footer, ink, node, number, paint, put, shade, titled, visible } from "../shared.js";
-
-// The token to move to with an arrow key; null when the key does not move.
-export function step(key, at, count) {
-  const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -count, End: count };
-  if (!(key in moves)) return null;
-  return Math.max(0, Math.min(count - 1, at + moves[key]));
-}
+import { bytes, floats, focused, follow, framed, ink, keys, legend, node, number, paint, put, shade, step, visible } from "../shared.js";
 
 export function readout(frame, values, position) {
   const detail = frame.details[position];
@@ -26,30 +19,28 @@ function chip(token, value, frame, lut, position) {
 }
 
 function render({ model, el, signal }) {
-  let frame, values, foot;
+  let frame, values;
   let chips = [];
-  const root = node("div", { class: "nb nb-strip" });
+  const list = node("div", { class: "nb-tokens", role: "listbox" });
+  const root = node("div", { class: "nb nb-strip" }, list);
   el.append(root);
-  const title = titled(model, root, signal);
+  const around = framed(model, root, signal);
 
   const pinned = () => model.get("selected");
   // a pin may arrive before the frame that has its token
-  const say = (position) => (foot.read.textContent = position in frame.tokens ? readout(frame, values, position) : "");
+  const say = (position) => (around.read.textContent = position in frame.tokens ? readout(frame, values, position) : "");
   const pin = (position) => put(model, "selected", position === pinned() ? null : position);
 
   function rebuild() {
     frame = model.get("_frame");
     values = floats(frame.values);
     const lut = bytes(frame.lut);
-    const held = chips.indexOf(document.activeElement);
+    const held = chips.findIndex(focused);
     chips = frame.tokens.map((token, position) => chip(token, values[position], frame, lut, position));
-    foot = footer(frame, root, signal);
-    const list = node("div", { class: "nb-tokens", role: "listbox", "aria-label": frame.label || "tokens" });
-    frame.tokens.forEach((token, position) => {
-      list.append(chips[position]);
-      if (token.includes("\n")) list.append(node("br"));
-    });
-    root.replaceChildren(title, list, foot.foot);
+    around.key(legend(frame));
+    list.setAttribute("aria-label", frame.label || "tokens");
+    list.replaceChildren(...chips);
+    chips.forEach((span, position) => frame.tokens[position].includes("\n") && span.after(node("br")));
     mark();
     if (held >= 0) focus(Math.min(held, chips.length - 1));
   }
@@ -70,17 +61,16 @@ function render({ model, el, signal }) {
   listen("pointerleave", () => say(pinned()));
   listen("focusin", (event) => at(event) >= 0 && say(at(event)));
   listen("click", (event) => at(event) >= 0 && pin(at(event)));
-  listen("keydown", (event) => {
+  keys(root, (event) => {
     const position = at(event);
-    if (position < 0) return;
+    if (position < 0) return false;
     const next = step(event.key, position, chips.length);
     if (next !== null) focus(next);
     else if (event.key === "Enter" || event.key === " ") pin(position);
     else if (event.key === "Escape") put(model, "selected", null);
-    else return;
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own use for these keys
-  });
+    else return false;
+    return true;
+  }, signal);
 
   follow(model, ["_frame"], rebuild, signal);
   follow(model, ["selected"], mark, signal);
