@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench pictures clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -43,6 +43,10 @@ notebooks: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/first_light.py
+
+bench-views: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python benchmarks/views.py
 
 pictures: $(VENV)/.test
 	$(BIN)/python data/pictures/make.py
