@@ -3,8 +3,10 @@
   if (!place) return;
   place.dataset.nbAlive = "";
   try {
-    const packed = Uint8Array.from(atob("PAYLOAD"), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const letters = atob("PAYLOAD");
+    const packed = new Uint8Array(letters.length);
+    for (let at = 0; at < letters.length; at++) packed[at] = letters.charCodeAt(at);
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
     const all = new Uint8Array(await new Response(stream).arrayBuffer());
     const start = 4 + new DataView(all.buffer).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(all.subarray(4, start)), (_, value) =>

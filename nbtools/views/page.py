@@ -95,7 +95,15 @@ def _payload(rows: list[list[View]], *, complete: bool) -> str:
         "links": links_between(views),
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    return _letters(zlib.compress(b"".join([len(text).to_bytes(4, "little"), text, *chunks]), 9))
+    return _letters(_squeezed(len(text).to_bytes(4, "little") + text, b"".join(chunks)))
+
+
+def _squeezed(text: bytes, numbers: bytes) -> bytes:
+    """Compress in one raw stream: text thoroughly, numbers by their runs alone, which is as small and far faster."""
+    thorough = zlib.compressobj(9, zlib.DEFLATED, -15)
+    by_runs = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
+    begin = thorough.compress(text) + thorough.flush(zlib.Z_FULL_FLUSH)
+    return begin + by_runs.compress(numbers) + by_runs.flush()
 
 
 def _pack(value: Any, chunks: list[bytes]) -> Any:

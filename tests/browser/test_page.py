@@ -13,6 +13,7 @@ from PIL import Image
 
 from nbtools import views
 from tests.conftest import need
+from tests.unit.test_lens_grid import lens_of
 from tests.unit.test_views import HOSTILE
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +37,11 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     strip = views.token_strip(tokens, np.linspace(0, 1, len(tokens)), label="amount", details=tokens, title="strip")
     grid = views.head_grid(scores(), signed=True, label="effect", selected=["1.0"])
     attention = views.attention(patterns(len(tokens)), tokens, head="1.0")
+    lens = views.lens_grid(lens_of(tokens=tokens, vocabulary=tokens), selected=(7, 1))
+    bars = views.bars(dict(zip(tokens, np.linspace(0, 1, len(tokens)), strict=True)))
     views.link(strip, attention)
     views.link(grid, attention)
-    return views.Group([[strip], [grid, attention]])
+    return views.Group([[strip], [grid, attention], [lens], [bars]])
 
 
 @pytest.fixture
@@ -114,6 +117,7 @@ def test_hostile_tokens_appear_literally_in_a_page(open_page):
     assert page.locator("script").count() == 1  # the page's own
     page.locator(".nb-token").nth(2).hover()
     assert '“<img·src=x·onerror="y">”' in page.locator(".nb-read").first.inner_text()
+    assert page.locator(".nb-row").nth(1).inner_text().startswith("</script><script>x")
 
 
 def test_a_prompt_of_512_tokens_is_drawn_in_a_window_that_can_be_moved(open_page):

@@ -20,7 +20,7 @@ const numbered = (count) => ({ tokens: Array.from({ length: count }, (_, at) => 
 
 test("keys, lines, queries and matrix stand side by side; many tokens have small cells without names", () => {
   const places = { top: 53.5, lines: 54, queries: 144, matrix: 202, width: 331, height: 153.5 };
-  expect(layout(4, 50)).toEqual({ count: 4, shown: 4, cell: 24, named: true, label: 50, ...places });
+  expect(layout(4, 50)).toEqual({ count: 4, widest: 50, shown: 4, cell: 24, named: true, label: 50, letters: 14, ...places });
   expect(layout(4, 200).top).toBe(106);
   const sizes = [1, 18, 19, 40, 41, 128].map((count) => layout(count, 9)).map((box) => [box.cell, box.named]);
   expect(sizes).toEqual([[24, true], [24, true], [23, true], [11, true], [10, false], [3, false]]);
@@ -31,15 +31,16 @@ test("of more than 128 tokens 40 are shown", () => {
   expect(layout(129, 9)).toMatchObject({ count: 129, cell: 11, named: true, width: 9 + 4 + 90 + 9 + 8 + 440 + 5 + 8 });
 });
 
-test("where there is less room, lines are shorter and cells smaller, down to 3 pixels", () => {
-  const natural = layout(20, 60); // 60 pixels for the longest token
-  const at = (room) => [layout(20, 60, room)].map((box) => [box.queries - box.lines, box.cell, box.width])[0];
-  expect([at(Infinity), at(natural.width)]).toEqual([[90, 22, 700], [90, 22, 700]]);
-  expect([at(699), at(650), at(649)]).toEqual([[40, 22, 650], [40, 22, 650], [40, 21, 630]]);
-  expect([at(270), at(269), at(0)]).toEqual([[40, 3, 270], [40, 3, 270], [40, 3, 270]]);
-  expect(layout(20, 60, 649)).toMatchObject({ shown: 20, named: true, matrix: 64 + 40 + 68, height: natural.height - 20 });
-  for (const count of [1, 7, 40, 128, 300])
-    for (let room = 700; room < 1200; room += 7) expect(layout(count, 97, room).width).toBeLessThanOrEqual(room);
+test("where there is less room, lines get shorter, then cells smaller, then names, then cells down to 3 pixels", () => {
+  const natural = layout(20, 90);
+  const at = (room) => [layout(20, 90, room)].map((box) => [box.queries - box.lines, box.label, box.cell, box.width].join())[0];
+  expect([at(Infinity), at(natural.width)]).toEqual(["90,90,22,775", "90,90,22,775"]);
+  expect([at(774), at(725), at(724), at(505)]).toEqual(["40,90,22,725", "40,90,22,725", "40,90,21,705", "40,90,11,505"]);
+  expect([at(504), at(420), at(419)]).toEqual(["40,56,15,500", "40,56,11,420", "40,56,10,400"]);
+  expect([at(260), at(259), at(0)]).toEqual(["40,56,3,260", "40,56,3,260", "40,56,3,260"]);
+  expect(layout(20, 90, 400)).toMatchObject({ shown: 20, named: false, letters: 8, matrix: 60 + 40 + 64, height: 56 * 0.87 + 214 });
+  const fits = (count, room) => [layout(count, 97, room)].every(({ width, cell }) => width <= room || cell === 3);
+  for (const count of [1, 7, 40, 128, 300]) for (let room = 0; room < 1200; room++) expect(fits(count, room)).toBe(true);
 });
 
 test("no layout leads to another, whatever the host makes of its size", () => {
@@ -58,9 +59,17 @@ test("no layout leads to another, whatever the host makes of its size", () => {
   };
   for (const host of Object.values(hosts))
     for (let room = 300; room < 1000; room++)
-      for (const start of [Infinity, 700, 500]) expect(settled(layout(20, 60, start), host(room))).toBeLessThan(3);
+      for (const widest of [40, 97])
+        for (const start of [Infinity, 700, 500, 300]) expect(settled(layout(20, widest, start), host(room))).toBeLessThan(4);
   const box = layout(20, 60, 500);
-  expect([500, 529, 530].map((room) => refitted(box, room).cell - box.cell)).toEqual([0, 0, 1]);
+  expect([490, 529, 530].map((room) => refitted(box, room).cell - box.cell)).toEqual([0, 0, 1]);
+});
+
+test("a small room has short names", () => {
+  const host = watching();
+  const stage = show();
+  host.to(350);
+  expect(written(stage.main()).filter((text) => text.startsWith("<"))).toEqual(["<bos>", "<s>", "</scrip…", "<img·sr…"].flatMap((text) => [text, text, text]));
 });
 
 test("it is drawn again when the room lets its cells have another size, and only then", () => {
@@ -135,7 +144,7 @@ test("each token is written as key, as query and above the matrix, literally", (
 test("the pinned query has its row framed, its name in bold, and lines from its keys, strong as the attention", () => {
   const stage = show({}, { query: 2 });
   const bold = picture(stage.main(), "fillText").filter((call) => call.font.startsWith("bold"));
-  expect(bold.map((call) => call.args)).toEqual([["</script><scr…", BOX.queries + 4, row(2)]]);
+  expect(bold.map((call) => call.args)).toEqual([["</script><scr…", BOX.queries + 4, row(2), 104]]);
   expect(frames(stage.main())).toEqual([[BOX.matrix, BOX.top + 48, 168, 24]]);
   const strokes = picture(stage.main(), "stroke").map((call) => [call.globalAlpha.toFixed(2), call.lineWidth.toFixed(2)]);
   expect(ends(stage, "moveTo")).toEqual([0, 1, 2].map((key) => [BOX.lines, row(key)]));

@@ -27,7 +27,7 @@ def attention(heads: int = 3, tokens: int = 4, **options):
 
 def unpacked(html: str) -> tuple[dict, bytes]:
     """Read back what the page's own script reads."""
-    packed = zlib.decompress(base64.b64decode(re.search(r'atob\("([^"]+)"\)', html)[1]))
+    packed = zlib.decompress(base64.b64decode(re.search(r'atob\("([^"]+)"\)', html)[1]), -15)
     start = 4 + int.from_bytes(packed[:4], "little")
     return json.loads(packed[4:start]), packed[start:]
 

@@ -4,37 +4,43 @@ import {
 
 const THUMB = 40;
 const GAP = 90; // room for the lines between keys and queries,
-const NARROW_GAP = 40; // and where there is not enough for all
+const SMALL_GAP = 40; // and where there is not enough for all
 const FAINT = 0.04; // lines of a smaller share of vmax are not drawn: those of one token,
 const FAINT_ALL = 0.1; // and where all are drawn
-const LABEL = 14; // letters of a token that are written beside the matrix
+const LETTERS = 14; // of a token, that are written beside the matrix,
+const [FEW_LETTERS, SHORT] = [8, 56]; // and where there is not enough room; how long those are in pixels
 const WHOLE = 128; // a prompt of more tokens is drawn in a window
 const WINDOW = 40;
 const OVERVIEW = 200; // side of the small picture of the whole
 const LEAST = 3; // pixels of a cell; a view with less room is scrolled
+const NAMED = 11; // pixels of a cell that has room for a name
 const SCROLL_BAR = 20; // pixels that a host takes away when a view has become too tall for it
 
-// From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens). Where the room,
-// in pixels, is too small, lines are shorter and cells smaller.
-export function layout(count, label, room = Infinity) {
+// From left to right: key tokens, lines, query tokens, matrix (its rows are those of the query tokens). `widest` are the
+// pixels of the longest token. Where the room is too small, first the lines get shorter, then the cells smaller, as far
+// as they can still be named; then the names shorter, and at last the cells as small as it takes.
+export function layout(count, widest, room = Infinity) {
   const shown = count > WHOLE ? WINDOW : count;
   const most = Math.min(24, Math.floor(440 / shown));
-  const around = Math.ceil(2.5 * label + 20); // tokens twice, and above the matrix beyond its right edge
-  const gap = around + GAP + shown * most > room ? NARROW_GAP : GAP;
-  const cell = Math.max(LEAST, Math.min(most, Math.floor((room - around - gap) / shown)));
-  const named = cell >= 11;
+  const around = (label, gap) => Math.ceil(2.5 * label + 20) + gap; // tokens twice, and above the matrix beyond its edge
+  const fitting = (label, gap) => Math.min(most, Math.floor((room - around(label, gap)) / shown));
+  const gap = fitting(widest, GAP) < most ? SMALL_GAP : GAP;
+  const short = fitting(widest, gap) < Math.min(most, NAMED);
+  const [label, letters] = short ? [Math.min(widest, SHORT), FEW_LETTERS] : [widest, LETTERS];
+  const cell = Math.max(LEAST, fitting(label, gap));
+  const named = cell >= NAMED;
   const top = Math.min(label * 0.87, 96) + 10; // key tokens above the matrix are turned
   const lines = label + 4;
   const queries = lines + gap;
   const matrix = queries + label + 8;
-  const width = around + gap + shown * cell;
-  return { count, shown, cell, named, label, top, lines, queries, matrix, width, height: top + shown * cell + 4 };
+  const [width, height] = [around(label, gap) + shown * cell, top + shown * cell + 4];
+  return { count, widest, shown, cell, named, label, letters, top, lines, queries, matrix, width, height };
 }
 
 // The layout after a change of room: smaller if it has to be; larger only if it would then stay, even beside a scroll
 // bar. So no layout leads to another one.
 export function refitted(box, room) {
-  const [tight, loose] = [room, room - SCROLL_BAR].map((width) => layout(box.count, box.label, width));
+  const [tight, loose] = [room, room - SCROLL_BAR].map((width) => layout(box.count, box.widest, width));
   return tight.width < box.width ? tight : loose.width > box.width ? loose : box;
 }
 
@@ -72,7 +78,9 @@ export function image(pattern, lut) {
   const table = new Uint8ClampedArray(1024);
   for (let at = 0; at < 256; at++) table.set([lut[3 * at], lut[3 * at + 1], lut[3 * at + 2], 255], 4 * at);
   const colours = new Uint32Array(table.buffer);
-  return new Uint8ClampedArray(Uint32Array.from(pattern, (level) => colours[level]).buffer);
+  const pixels = new Uint32Array(pattern.length);
+  for (let at = 0; at < pattern.length; at++) pixels[at] = colours[pattern[at]];
+  return new Uint8ClampedArray(pixels.buffer);
 }
 
 // A smaller pattern in which the strongest attention of each block survives.
@@ -140,7 +148,7 @@ function render({ model, el, signal }) {
   const pinned = () => (inside(model.get("query")) ? { query: model.get("query"), key: null } : null);
   const active = () => hovered ?? pinned() ?? (keyboard() ? cursor : null);
   const levelsOf = (head) => unpack(known.get(place.layer), head, box.count, frame.causal);
-  const text = (token) => shorten(visible(token), LABEL);
+  const text = (token, letters) => shorten(visible(token), letters);
 
   // Several traits can change in one message, in any order: look at all of them whichever was heard.
   function update() {
@@ -158,7 +166,7 @@ function render({ model, el, signal }) {
     drawn = null;
     const ruler = node("canvas").getContext("2d");
     ruler.font = FONT;
-    const widest = Math.max(...frame.tokens.map((token) => ruler.measureText(text(token)).width));
+    const widest = Math.max(...frame.tokens.map((token) => ruler.measureText(text(token, LETTERS)).width));
     fit(Math.ceil(widest));
     hovered = null;
     cursor = { query: Math.min(cursor.query, box.count - 1), key: Math.min(cursor.key, box.count - 1) };
@@ -171,10 +179,10 @@ function render({ model, el, signal }) {
   }
 
   // As large as the host lets a view of natural size be.
-  function fit(label) {
-    box = layout(frame.tokens.length, label);
+  function fit(widest) {
+    box = layout(frame.tokens.length, widest);
     canvas.style.width = `${box.width}px`;
-    if (scroll.clientWidth) box = layout(box.count, label, scroll.clientWidth);
+    if (scroll.clientWidth) box = layout(box.count, widest, scroll.clientWidth);
   }
 
   // A pin that comes from outside takes the window and the cursor with it, to where the query attends to itself.
@@ -277,7 +285,7 @@ function render({ model, el, signal }) {
     context.font = strong ? `bold ${FONT}` : FONT;
     context.fillStyle = strong ? colours.accent : colours.fg;
     context.textAlign = side;
-    context.fillText(text(token), x, y);
+    context.fillText(text(token, box.letters), x, y, box.label + 6);
   }
 
   function drawFrame(context, colours, { query, key }, side) {

@@ -96,7 +96,7 @@ def read_patterns(pattern: Any) -> Patterns:
     shaped = numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape)
     if hasattr(array, "dims") and "layer" in array.dims and "head" not in array.dims:
         shaped = shaped.swapaxes(0, 1)
-    causal = not any(np.triu(head, 1).any() for layer in shaped for head in layer)
+    causal = not np.triu((shaped != 0).any((0, 1)), 1).any()
     return Patterns(shaped, _names(array, shaped.shape[:2], layered=numbers.ndim == 4), _texts(array), causal)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["attention_drawing"]
 
 _FAINT, _FAINT_ALL = 0.04, 0.1  # lines weaker than this are not drawn: those of one query, of all
+_BLOT = 64  # more tokens than this have no lines unless one is pinned
 _LABELS = 40  # more tokens than this are not all named
 
 
@@ -41,13 +42,19 @@ def attention_drawing(pattern: np.ndarray, tokens: list[str], scale: Scale, head
 
 
 def _draw_lines(axes: Axes, pattern: np.ndarray, texts: list[str], query: int | None) -> None:
-    rows = range(len(texts)) if query is None else [query]
-    for row in rows:
-        for key in np.flatnonzero(pattern[row] >= (_FAINT_ALL if query is None else _FAINT)):
-            weight = float(min(1.0, pattern[row, key]))
-            axes.plot(
-                [0, 1], [key, row], color=ACCENT, alpha=weight * (0.55 if query is None else 1), lw=0.5 + 2 * weight
-            )
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    faintest = _FAINT_ALL if query is None else _FAINT
+    drawn = pattern if query is None else np.where(np.arange(len(texts))[:, None] == query, pattern, 0)
+    rows, keys = np.nonzero(drawn >= faintest)
+    if query is None and len(texts) > _BLOT:
+        rows, keys = rows[:0], keys[:0]  # all lines of a long prompt would be a blot
+    weights = np.minimum(1.0, drawn[rows, keys])
+    colours = np.tile(to_rgba(ACCENT), (len(rows), 1))
+    colours[:, 3] = weights * (0.55 if query is None else 1)
+    lines = np.stack([np.stack([np.zeros(len(keys)), keys], 1), np.stack([np.ones(len(rows)), rows], 1)], 1)
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.5 + 2 * weights))
     axes.set(xlim=(0, 1), ylim=(len(texts) - 0.5, -0.5), xticks=[])
     axes.spines[:].set_visible(False)
     _name(axes, texts, query)

@@ -47,10 +47,10 @@ function lane(value, run, frame) {
 function row(frame, values, at) {
   const name = node("span", { class: "nb-name" }, shorten(visible(frame.tokens[at]), LONGEST) || " ");
   if (frame.marks[at]) name.append(node("span", { class: "nb-mark" }, frame.marks[at]));
-  const track = node("span", { class: "nb-track" }, ...values.map((run, which) => lane(run[at], which, frame)));
-  const said = values.map((run, which) => `${frame.names[which] ?? ""} ${written(run[at])}`.trim());
-  const label = `${at + 1}: ${frame.tokens[at]}${frame.marks[at]}, ${said.join(", ")}`;
-  return node("div", { class: "nb-row", role: "option", tabindex: at ? "-1" : "0", "aria-label": label }, name, track);
+  const whose = (which) => node("span", { class: "nb-heard" }, ` ${frame.names[which] ?? ""} `); // for those who hear it
+  const lanes = values.flatMap((run, which) => [whose(which), lane(run[at], which, frame)]);
+  const track = node("span", { class: "nb-track" }, ...lanes);
+  return node("div", { class: "nb-row", role: "option", tabindex: at ? "-1" : "0" }, name, track);
 }
 
 // Round numbers along the axis; their lines lie behind the bars of every row.
