@@ -228,7 +228,7 @@ def patch(
     >>> model = load()
     >>> task = pair(model, "The Eiffel Tower is in", "The Colosseum is in", " Paris", " Rome")
     >>> effect = patch(model, task, "resid_pre", positions=["END"])
-    >>> bool(effect.sel(layer=0).item() == 0), bool(effect.sel(layer=29).item() > 0.9)
+    >>> bool(abs(effect.sel(layer=0).item()) < 1e-4), bool(effect.sel(layer=29).item() > 0.9)
     (True, True)
     """
     sweep = Sweep(

@@ -25,7 +25,7 @@ def need_tokenizer(model: TransformerBridge, what: str) -> None:
 def single_tokens(model: TransformerBridge, words: Iterable[str]) -> dict[str, int]:
     """Keep the words that are one token after another word and a space, with its id."""
     rows = {word: _following(model, "the", f" {word}") for word in words}
-    return {word: row[0] for word, row in rows.items() if len(row) == 1}
+    return {word: row[0] for word, row in rows.items() if len(row) == 1 and _same(label(model, row[0]), word)}
 
 
 def one_token(model: TransformerBridge, answer: str | int, prompt: str | None, what: str) -> int:

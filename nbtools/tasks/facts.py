@@ -41,8 +41,8 @@ def facts(model: TransformerBridge, *, relation: str | None = None, prompts: int
 
     Both subjects have the same number of tokens, so the pair differs in the subject alone; the wrong token is what is
     true of the corrupted one. Facts whose answer is not one token of this model's tokenizer are left out.
-    The sentences were written for this project, as were the tables beside this module in ``facts.json``: what
-    any encyclopedia, dictionary or periodic table says.
+    Sentences and tables, in ``facts.json`` beside this module, were written for this project: well-known facts, as
+    any encyclopedia, dictionary or periodic table has them, of which a small model knows most in each relation.
 
     Parameters
     ----------
@@ -70,9 +70,12 @@ def facts(model: TransformerBridge, *, relation: str | None = None, prompts: int
     Examples
     --------
     >>> task = facts(load(), relation="capital", prompts=2)
-    >>> for clean, corrupted in zip(task.clean.labels, task.corrupted.labels):
-    ...     print("".join(clean), "|", corrupted[task.positions["SUBJECT"][0]])
-    The capital city of Norway is the famous city of |  Spain
+    >>> for labels in (*task[0].clean.labels, *task[0].corrupted.labels):
+    ...     print("".join(labels))
+    The capital city of Belgium is the famous city of
+    The capital city of Ireland is the famous city of
+    >>> [task.texts[int(token)] for token in (task.answer[0], task.wrong[0])]
+    [' Brussels', ' Dublin']
     """
     _check(relation, prompts)
     need_tokenizer(model, "a fact")

@@ -114,7 +114,7 @@ def ioi(
     --------
     >>> task = ioi(load(), prompts=4, template=1, order="ABBA")
     >>> task.positions["S2"], [task.texts[int(token)] for token in task.answer]
-    ([9, 9, 9, 9], [' Nicholas', ' Ethan', ' Miguel', ' Oscar'])
+    ([9, 9, 9, 9], [' Lucy', ' Juan', ' Joe', ' Stephen'])
     """
     _check(prompts, template, order, corruption)
     need_tokenizer(model, "ioi")

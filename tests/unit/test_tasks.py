@@ -121,7 +121,7 @@ def test_the_picture_marks_what_differs_and_escapes_everything(by_ids):
     html = task._repr_html_()
     for raw in ("<script", "<img", "<b>", "<i>"):
         assert raw not in html
-    assert html.count("&lt;/script&gt;&lt;img src=&quot;x&quot;") == 3 and "&lt;i&gt;" in html and "·&amp;" in html
+    assert html.count("&lt;/script&gt;&lt;img·src=&quot;x&quot;") == 3 and "&lt;i&gt;" in html and "·&amp;" in html
     assert html.count("<mark") == 2 * 4, "four tokens differ, on both sides"
     assert "·b</mark>" in html and "↵" in html
     assert html == task._repr_html_() and " id=" not in html
@@ -451,7 +451,7 @@ def test_the_words_are_many_different_and_fit_after_an_indefinite_article():
 
 @pytest.mark.model
 def test_the_model_answers_with_the_one_who_is_not_repeated(model):
-    task = ioi(model, prompts=68)
+    task = ioi(model, prompts=34)
     clean = read(model, task)
     assert (clean > 0).float().mean() >= 0.9 and clean.mean() > 3
     assert read(model, task.swap()).mean() > 3, "the corrupted prompts have the other answer"
@@ -460,9 +460,9 @@ def test_the_model_answers_with_the_one_who_is_not_repeated(model):
 
 @pytest.mark.model
 def test_without_a_repeated_name_there_is_little_to_choose(model):
-    clean = read(model, ioi(model, prompts=34)).mean()
+    clean = read(model, ioi(model, prompts=17)).mean()
     for corruption in ("s2_new", "abc"):
-        task = ioi(model, prompts=34, corruption=corruption)
+        task = ioi(model, prompts=17, corruption=corruption)
         assert abs(task.metric(forward(model, task.corrupted).logits[:, task.end]).mean()) < clean / 3
 
 
@@ -568,7 +568,7 @@ def test_more_facts_than_there_are_pairs_are_refused_and_all_pairs_are_different
 
 @pytest.mark.model
 def test_an_unknown_relation_lists_those_there_are(model):
-    with pytest.raises(InputError, match="relation to be one of 'capital', .* or None for all, got 'taste'"):
+    with pytest.raises(InputError, match=r"relation to be one of 'capital', .* or None for all, got 'taste'"):
         facts(model, relation="taste")
 
 
