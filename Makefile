@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views pictures clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -47,6 +47,9 @@ bench: $(VENV)/.test
 bench-views: $(VENV)/.test
 	$(BIN)/nbtools fetch
 	$(BIN)/python benchmarks/views.py
+
+bench-patching: $(VENV)/.test
+	$(BIN)/python benchmarks/patching.py
 
 pictures: $(VENV)/.test
 	$(BIN)/python data/pictures/make.py

@@ -48,7 +48,15 @@ def choose_engine(model: TransformerBridge, engine: EngineName) -> tuple[str, st
 
 
 def prove(model: TransformerBridge) -> str:
-    """Compare both engines on random tokens, once for each model; say what is wrong, or nothing."""
+    """Compare both engines on random tokens, once for each model; say what is wrong, or nothing.
+
+    `patch` does this by itself before it uses the fast engine.
+
+    Examples
+    --------
+    >>> prove(load())
+    ''
+    """
     try:
         with lock(model), torch.no_grad():
             twin = twin_of(model)

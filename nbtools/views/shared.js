@@ -183,25 +183,6 @@ export function keyboardOn(element, signal) {
   return () => shown && focused(element);
 }
 
-// TEMPORARY until lens_grid uses `framed`
-export function footer(scale, root, signal, key = legend(scale)) {
-  const read = node("span", { class: "nb-read", "aria-live": "polite" });
-  const foot = node("div", { class: "nb-foot" }, key, read);
-  if (root.requestFullscreen) foot.append(fullScreen(root, signal));
-  return { read, foot };
-}
-
-export function titled(model, root, signal) {
-  const title = node("div", { class: "nb-title" });
-  root.prepend(title);
-  follow(model, ["title"], () => {
-    title.textContent = model.get("title") ?? "";
-    title.hidden = !title.textContent;
-  }, signal);
-  return title;
-}
-// END TEMPORARY
-
 // Draw now, and again whenever one of these traits changes, until the view goes away.
 export function follow(model, names, draw, signal) {
   for (const name of names) {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attention_drawing"]
 
-_FAINT, _FAINT_ALL = 0.04, 0.1  # lines weaker than this are not drawn: those of one query, of all
+_FAINT, _FAINT_ALL = 0.04, 0.1  # shares of vmax below which a line is not drawn: of one query, of all
 _BLOT = 64  # more tokens than this have no lines unless one is pinned
 _LABELS = 40  # more tokens than this are not all named
 
@@ -33,7 +33,7 @@ def attention_drawing(pattern: np.ndarray, tokens: list[str], scale: Scale, head
     def draw(figure: FigureBase) -> None:
         lines = figure.add_axes((label / width, bottom, 0.8 / width, side / height))
         matrix = figure.add_axes(((2 * label + 0.85) / width, bottom, side / width, side / height))
-        _draw_lines(lines, pattern, texts, query)
+        _draw_lines(lines, pattern / scale.vmax, texts, query)
         _draw_matrix(matrix, pattern, texts, scale, query)
         figure.text(0.1 / width, (0.62 + side) / height, f"head {head}", fontsize=10, fontweight="bold", va="bottom")
         scale_bar(figure, scale, (0.35 / width, 0.12 / height, 0.9 / width, 0.1 / height))
