@@ -96,7 +96,12 @@ def test_a_model_that_cannot_be_resumed_says_why_and_falls_back():
         Sweep(model, task_of(model), "resid_pre", engine="resumed")
 
 
-@settings(max_examples=25, deadline=None)
+def metric_of(effect: xr.DataArray) -> xr.DataArray:
+    """Undo the normalisation: where both ends are alike, it makes rounding errors large."""
+    return effect.base + effect.astype(float) * (effect.source - effect.base)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     site=st.sampled_from(["resid_pre", "attn_out", "z", "k", "pattern"]),
     length=st.integers(2, 11),
@@ -117,7 +122,8 @@ def test_any_shape_position_and_site_is_what_a_full_run_with_the_patch_gives(sit
     budget = data.draw(st.sampled_from([0.02, 0.3, 100]))
     options = {"over": over, "layers": layers, "direction": direction}
     fast = patch(model, task, site, budget_mb=budget, **options)
-    xr.testing.assert_allclose(fast, patch(model, task, site, engine="hooks", **options), atol=1e-4)
+    full = patch(model, task, site, engine="hooks", **options)
+    np.testing.assert_allclose(metric_of(fast), metric_of(full), atol=1e-4)
     assert fast.attrs["complete"] == 1
 
 
