@@ -98,7 +98,9 @@ def heads(model, task) -> None:
     theirs = peer(model, task, lens.layer_head_vector_patch_setter, "z", ["layer", "head"], spaced(every))
     cells = [(layer, first) for layer, _ in every]
     figure("heads, all positions", model, task, lambda: nb.patching.patch(model, task, "z"), theirs, cells, len(every))
-    each = [(layer, position, head) for layer in layers for position in range(length) for head in range(9)]
+    each = [
+        (layer, position, head) for layer in layers for position in range(length) for head in range(model.cfg.n_heads)
+    ]
     theirs = peer(model, task, lens.layer_pos_head_vector_patch_setter, "z", ["layer", "pos", "head"], spaced(each))
     cells = [(layer, position) for layer, position, _ in each if position >= first]
     ours = lambda: nb.patching.patch(model, task, "z", over=("position", "head"))  # noqa: E731

@@ -91,9 +91,10 @@ def ablation(
         msg = f"expected kind 'zero' without reference=, or 'mean' or 'resample' with one; got {kind!r}"
         raise InputError(msg)
     places = _places(model, found, layers, heads)
-    put = _stand_ins(model, found, list(places), kind, reference, seed)
+    put = _stand_ins(model, found, list(places), kind, reference)
     return {
-        found.at(layer): _taking_out(found, chosen, positions, neurons, put[layer]) for layer, chosen in places.items()
+        found.at(layer): _taking_out(found, chosen, positions, neurons, put[layer], seed)
+        for layer, chosen in places.items()
     }
 
 
@@ -121,7 +122,7 @@ def _places(
 
 
 def _stand_ins(
-    model: TransformerBridge, site: Site, layers: list[int], kind: Ablation, reference: Prompt | None, seed: int
+    model: TransformerBridge, site: Site, layers: list[int], kind: Ablation, reference: Prompt | None
 ) -> dict[int, Tensor]:
     """For each layer what is put in: zeros, a mean, or an activation ``[prompt, position, …]`` to draw from."""
     if kind == "zero":
@@ -133,9 +134,7 @@ def _stand_ins(
     run = forward(model, read, capture=[site.at(layer) for layer in layers])
     if kind == "mean":
         return {layer: run[site.at(layer)].mean((0, 1)) for layer in layers}
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randint(len(read.ids), (256,), generator=generator)
-    return {layer: run[site.at(layer)][order] for layer in layers}
+    return {layer: run[site.at(layer)] for layer in layers}
 
 
 def _taking_out(
@@ -144,12 +143,13 @@ def _taking_out(
     positions: int | Sequence[int] | None,
     neurons: int | Sequence[int] | None,
     put: Float[Tensor, ...],
+    seed: int,
 ) -> Edit:
     """Give the edit of one layer."""
     wanted = {"head": heads, "position": positions, "query": positions, "neuron": neurons}
 
     def take_out(value: Tensor) -> Tensor:
-        new = _fitted(put, value)
+        new = _fitted(put, value, seed)
         chosen = torch.ones_like(value, dtype=torch.bool)
         for dim, name in enumerate(site.axes, start=1):
             places = wanted.get(name)
@@ -162,14 +162,16 @@ def _taking_out(
     return take_out
 
 
-def _fitted(put: Tensor, value: Tensor) -> Tensor:
+def _fitted(put: Tensor, value: Tensor, seed: int) -> Tensor:
+    """Give each prompt its stand-in; one that is drawn is drawn alike in every layer."""
     if put.ndim < value.ndim:
         return put.to(value).expand_as(value)
     if put.shape[1:] != value.shape[1:]:
         have, need = put.shape[1], value.shape[1]
         msg = f"the reference has {have} tokens, this prompt {need}: resample from prompts of equal length"
         raise ArrayError(msg)
-    return put[: len(value)].to(value)
+    drawn = torch.randint(len(put), (len(value),), generator=torch.Generator().manual_seed(seed))
+    return put[drawn.to(put.device)].to(value)
 
 
 def _mask(places: int | Sequence[int], count: int, name: str) -> Tensor:

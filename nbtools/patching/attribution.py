@@ -93,15 +93,9 @@ def attribute(
     with lock(model):
         check_model(model)
         values, ends = _estimate(model, plan, base.ids, source.ids, checked(measured), steps)
-    normal = values / _gap(ends)[(slice(None), *[None] * (values.ndim - 1))]
     return labelled(
-        normal, plan, task, base, ends, model=model, metric=measured, direction=direction, engine="attribution"
+        values, plan, task, base, ends, model=model, metric=measured, direction=direction, engine="attribution"
     )
-
-
-def _gap(ends: np.ndarray) -> np.ndarray:
-    gap = ends[1] - ends[0]
-    return np.where(np.abs(gap) > 1e-6, gap, np.nan)
 
 
 def _estimate(

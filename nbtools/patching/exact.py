@@ -87,12 +87,10 @@ class Sweep:
     def effect(self) -> xr.DataArray:
         """What there is so far, normalised: 0 is the run that is patched into, 1 the run that is patched from."""
         values, ends = self.running.values, self.running.ends
-        gap = np.where(np.abs(ends[1] - ends[0]) > 1e-6, ends[1] - ends[0], np.nan)
         across = (slice(None), *[None] * (values.ndim - 1))
-        normal = (values - ends[0][across]) / gap[across]
         return labelled(
-            normal, self.plan, self.task, self.base, ends, model=self.model, metric=self.metric,
-            direction=self.direction, engine=self.engine,
+            values - ends[0][across], self.plan, self.task, self.base, ends, model=self.model, metric=self.metric,
+            direction=self.direction, engine=self.engine, complete=self.done >= self.total,
         )  # fmt: skip
 
 
@@ -111,7 +109,7 @@ def sides(task: Task, direction: Direction) -> tuple[Tokens, Tokens]:
 
 
 def labelled(
-    values: np.ndarray,
+    changes: np.ndarray,
     plan: Plan,
     task: Task,
     base: Tokens,
@@ -121,8 +119,14 @@ def labelled(
     metric: Metric,
     direction: Direction,
     engine: str,
+    complete: bool = True,
 ) -> xr.DataArray:
-    """Put effects ``[prompt, layer, …]`` into a labelled array; one prompt alone has no dimension."""
+    """Put changes of the metric ``[prompt, layer, …]`` on the scale of effects, with labels.
+
+    Where both runs have the same metric, an effect is undefined: NaN. One prompt alone has no dimension.
+    """
+    gap = np.where(np.abs(ends[1] - ends[0]) > 1e-6, ends[1] - ends[0], np.nan)
+    values = changes / gap[(slice(None), *[None] * (changes.ndim - 1))]
     coords: dict[str, Any] = {"layer": plan.layers, "base": ("prompt", ends[0]), "source": ("prompt", ends[1])}
     for name, axis in plan.axes.items():
         coords[name] = axis if axis.ndim == 1 else plan.names
@@ -139,7 +143,7 @@ def labelled(
         "engine": engine,
         "zero": "the run that is patched into",
         "one": "the run that is patched from",
-        "complete": int(np.isfinite(values).all()),
+        "complete": int(complete),
     }
     dims = ("prompt", "layer", *plan.axes)
     array = xr.DataArray(values.astype(np.float32), dims=dims, coords=coords, name="effect", attrs=attrs)
