@@ -87,6 +87,9 @@ def attribute(
     found = usable_site(model, site)
     chosen = {"position": positions, "query": positions, "head": heads, "neuron": neurons}
     plan = plan_sweep(model, task, found, over, layers, chosen)
+    if plan.by_query_head:
+        msg = f"{site!r} has one gradient for a group of heads: expected over='head'; patch(…) can do it by query head"
+        raise InputError(msg)
     base, source = sides(task, direction)
     measured = task.metric if metric is None else metric
     settle_threads()

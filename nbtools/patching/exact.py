@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nbtools.errors import InputError, SweepError
+from nbtools.patching.engine import Reads
 from nbtools.patching.plan import Plan, plan_sweep
 from nbtools.patching.proof import EngineName, choose_engine
 from nbtools.patching.running import Metric, Running
@@ -32,7 +33,8 @@ class Sweep:
     """A sweep that is run piece by piece: what `patch` runs to the end, and an explorer while it is looked at.
 
     Iterate over it to run; each piece gives the number of cells that are done. At any time `effect` holds what
-    there is, and NaN elsewhere.
+    there is, and NaN elsewhere. Late positions and layers cost least, and come first. It takes what `patch` takes, and
+    ``piece_tokens``: at most so many tokens of patched runs in one piece, for pieces that do not take long.
 
     Examples
     --------
@@ -57,7 +59,9 @@ class Sweep:
         neurons: Iterable[int] | None = None,
         direction: Direction = "denoising",
         metric: Metric | None = None,
+        reads: Reads = "END",
         budget_mb: float = 1024,
+        piece_tokens: int | None = None,
         engine: EngineName = "auto",
     ) -> None:
         self.base, self.source = sides(task, direction)
@@ -67,8 +71,9 @@ class Sweep:
         self.metric = task.metric if metric is None else metric
         self.engine, self.why = choose_engine(model, engine)
         self.running = Running(
-            model, self.plan, self.base.ids, self.source.ids, self.metric, engine=self.engine, budget=1e6 * budget_mb
-        )
+            model, self.plan, self.base.ids, self.source.ids, self.metric, engine=self.engine, reads=reads,
+            budget=1e6 * budget_mb, piece=piece_tokens,
+        )  # fmt: skip
 
     @property
     def done(self) -> int:
@@ -145,6 +150,8 @@ def labelled(
         "one": "the run that is patched from",
         "complete": int(complete),
     }
+    if plan.by_query_head:
+        attrs["heads"] = "query heads"
     dims = ("prompt", "layer", *plan.axes)
     array = xr.DataArray(values.astype(np.float32), dims=dims, coords=coords, name="effect", attrs=attrs)
     return array.isel(prompt=0) if task.single else array
@@ -162,6 +169,7 @@ def patch(
     neurons: Iterable[int] | None = None,
     direction: Direction = "denoising",
     metric: Metric | None = None,
+    reads: Reads = "END",
     budget_mb: float = 1024,
     engine: EngineName = "auto",
     progress: bool = False,
@@ -185,7 +193,9 @@ def patch(
         (where a head looks); ``neurons``.
     over
         The dimensions to sweep beside the layer. By default ``position`` for what has no heads, ``head`` for what
-        has (all positions are patched together), ``neuron`` for neurons. ``("position", "head")`` sweeps both.
+        has (all positions are patched together), ``neuron`` for neurons. ``("position", "head")`` sweeps both. Keys
+        and values that a group of heads shares are patched for the whole group by ``head``, and for one head alone
+        by ``query_head``; the result's dimension is ``head`` all the same.
     layers, positions, heads, neurons
         Only these; all by default. Positions may be names of the task's, such as ``"END"``.
     direction
@@ -194,6 +204,9 @@ def patch(
     metric
         A function of the logits at the last position ``[run, vocabulary]``, and if it takes two arguments of the
         prompt of each run, that gives a number for each run. By default the task's logit difference.
+    reads
+        ``"all"`` gives the metric the logits of all positions ``[run, position, vocabulary]``. That takes more time
+        and memory: each of them has to be unembedded.
     budget_mb
         Memory that the patched runs may take at any time, in megabytes, beside the model and the reference runs.
     engine
@@ -237,7 +250,7 @@ def patch(
     """
     sweep = Sweep(
         model, task, site, over=over, layers=layers, positions=positions, heads=heads, neurons=neurons,
-        direction=direction, metric=metric, budget_mb=budget_mb, engine=engine,
+        direction=direction, metric=metric, reads=reads, budget_mb=budget_mb, engine=engine,
     )  # fmt: skip
     return finish(sweep, progress=progress, cancel=cancel)
 

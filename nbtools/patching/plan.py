@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbtools.errors import HookError, InputError
-from nbtools.patching.sites import Site, count, swept
-from nbtools.patching.twin import Lane
+from nbtools.models.describe import n_key_value_heads
+from nbtools.patching.packed import Lane
+from nbtools.patching.sites import Site, by_query_head, count, swept
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -23,7 +24,7 @@ __all__ = ["Batch", "Plan", "plan_sweep"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some runs of a sweep; index arrays of equal length, sorted by start, prompt and layer.
+    """Some runs of a sweep; index arrays of equal length, the latest start first, then by prompt and layer.
 
     Attributes
     ----------
@@ -87,6 +88,13 @@ class Plan:
     first_difference: np.ndarray
     names: list[str] = field(default_factory=list)
     """What positions were called when they were asked for by name."""
+    heads_per_group: int = 1
+    """Where keys or values are swept by query head: how many of those share them."""
+
+    @property
+    def by_query_head(self) -> bool:
+        """Whether a patch reaches one query head of a group only."""
+        return self.heads_per_group > 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,12 +108,12 @@ class Plan:
 
     @cached_property
     def everything(self) -> Batch:
-        """Every run, sorted by start, prompt and layer."""
+        """Every run; those that cost least come first: late starts, then late layers."""
         prompt, layer, *rest = (where.ravel() for where in np.indices(self.shape))
         places = dict(zip(self.axes, rest, strict=True))
         batch = Batch(prompt, layer, np.zeros_like(prompt), places)
         start = np.maximum(self._first_touched(batch), 0)
-        order = np.lexsort((layer, prompt, start))
+        order = np.lexsort((-layer, prompt, -start))
         return Batch(prompt, layer, start, places).take(order)
 
     def _first_touched(self, batch: Batch) -> np.ndarray:
@@ -161,7 +169,7 @@ def plan_sweep(
         If a dimension or a named position does not.
     """
     length = len(task.clean)
-    dims = swept(site, over)
+    dims, by_query = swept(site, over), by_query_head(site, over)
     if chosen["position"] is not None and not {"position", "query"} & set(dims):
         msg = f"positions= needs a sweep over them: over={(*dims, 'position')!r}"
         raise InputError(msg)
@@ -172,10 +180,9 @@ def plan_sweep(
         if name in ("position", "query"):
             axes[name], names = _positions(task, chosen[name], most)
         else:
-            axes[name] = _indices(name, chosen.get(name), most)
-    plan = Plan(site, _layers(model, layers), axes, length, np.array(task.first_difference))
-    plan.names.extend(names)
-    return plan
+            axes[name] = _indices(name, chosen.get(name), model.cfg.n_heads if name == "head" and by_query else most)
+    shared = model.cfg.n_heads // n_key_value_heads(model) if by_query else 1
+    return Plan(site, _layers(model, layers), axes, length, np.array(task.first_difference), names, shared)
 
 
 def _layers(model: TransformerBridge, layers: Iterable[int] | None) -> list[int]:

@@ -11,8 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from nbtools.patching.engine import HookedEngine, ResumedEngine, Scorer
+from nbtools.patching.engine import HookedEngine, Reads, Scorer
 from nbtools.patching.plan import Batch, Plan
+from nbtools.patching.resumed import ResumedEngine
 from nbtools.runs.forward import check_model, lock
 from nbtools.runs.threads import settle_threads
 
@@ -44,9 +45,11 @@ class Running:
         *,
         engine: str,
         budget: float,
+        reads: Reads = "END",
+        piece: int | None = None,
     ) -> None:
-        self.model, self.plan, self.pair, self.engine, self.budget = model, plan, (base, source), engine, budget
-        self.scorer = Scorer(checked(metric))
+        self.model, self.plan, self.pair, self.engine = model, plan, (base, source), engine
+        self.budget, self.piece, self.scorer = budget, piece, Scorer(checked(metric), reads)
         self.values = np.full(plan.shape, np.nan)
         self.ends = np.full((2, len(base)), np.nan)
         self.done = 0
@@ -64,7 +67,7 @@ class Running:
         self._fill(self.plan.known, self.ends[0][self.plan.known.prompt])
         if self.done:
             yield self.done
-        for batch in engine.batches(self.budget):
+        for batch in engine.batches(self.budget, self.piece):
             with lock(self.model), torch.no_grad():
                 self._fill(batch, engine.run(batch))
             yield self.done

@@ -17,7 +17,7 @@ from nbtools.models.describe import n_key_value_heads
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["SITES", "Site", "count", "exchange", "site_of", "swept"]
+__all__ = ["SITES", "Site", "by_query_head", "count", "exchange", "site_of", "swept"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Site:
         return tuple(axis for axis in self.axes if axis)
 
 
+QUERY_HEAD = "query_head"
 _STREAM = ("position", "")
 _HEADS = ("position", "head", "")
 
@@ -108,13 +109,23 @@ def swept(site: Site, over: Sequence[str] | str | None) -> tuple[str, ...]:
     InputError
         If the site does not have one of them.
     """
-    asked = site.default if over is None else [over] if isinstance(over, str) else list(over)
-    wanted = {name for name in asked if name != "layer"}
+    wanted = {name for name in _asked(site, over) if name != "layer"}
+    if by_query_head(site, over):
+        wanted = wanted - {QUERY_HEAD} | {"head"}
     if not wanted <= set(site.dims):
         unknown = ", ".join(sorted(wanted - set(site.dims)))
         msg = f"{site.name!r} cannot be swept over {unknown}: it has {', '.join(site.dims)}"
         raise InputError(msg)
     return tuple(name for name in site.dims if name in wanted)
+
+
+def by_query_head(site: Site, over: Sequence[str] | str | None) -> bool:
+    """Whether keys or values are asked for head by head, also where a group of heads shares them."""
+    return site.name in ("k", "v") and QUERY_HEAD in _asked(site, over)
+
+
+def _asked(site: Site, over: Sequence[str] | str | None) -> Sequence[str]:
+    return site.default if over is None else [over] if isinstance(over, str) else list(over)
 
 
 def count(model: TransformerBridge, site: Site, axis: str, positions: int) -> int:

@@ -1,0 +1,246 @@
+"""Patched runs that begin at the patched layer and position: only what can change is computed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nbtools.patching.engine import Patched, Scorer
+from nbtools.patching.packed import Given, Lane
+from nbtools.patching.plan import Batch, Plan
+from nbtools.patching.twin import twin_of
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+__all__ = ["ResumedEngine"]
+
+_TOKENS_AT_ONCE = 1024  # beyond this a batch leaves the processor's cache without multiplying any faster
+_PLAIN = ("resid_pre", "resid_post", "z")  # a reference run holds all that these need
+
+
+class ResumedEngine(Patched):
+    """Rows of many patched runs, packed, on the model's twin.
+
+    A patch of what is added to the residual stream, position by position, is one of the stream itself after that
+    layer, so one run of each layer patches all positions at once. A patch of heads' outputs is put in where attention
+    would give them. For all else the patched layer runs with its hooks, once for each run.
+    """
+
+    def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor, scorer: Scorer) -> None:
+        self.twin, self.scorer = twin_of(model), scorer
+        self.kept = self.twin.reference(torch.cat([base, source]))
+        if plan.site.name in _PLAIN:
+            self.model, self.plan, self.base = model, plan, base
+        else:
+            super().__init__(model, plan, base, source)
+            self.calls = _layer_calls(model, base)
+        self.whole_rows = plan.site.axes == ("position", "")
+        if self.whole_rows:
+            self.streams = {layer: self._all_positions(layer) for layer in plan.layers}
+        scorer.learn_direction(self.twin)
+
+    def ends(self) -> list[np.ndarray]:
+        """Give the metric of the two runs as they are."""
+        everyone = np.arange(len(self.base))
+        both = self.kept.streams[-1].split(len(self.base))
+        return [self.scorer.of_rows(self.twin, rows, everyone) for rows in both]
+
+    def batches(self, budget: float, piece: int | None) -> Iterator[Batch]:
+        """Cut the sweep into batches within the budget, of at most `piece` tokens."""
+        cfg, length = self.model.cfg, self.plan.positions
+        per_token = 4 * (14 * cfg.d_model + 5 * (cfg.d_mlp or 4 * cfg.d_model)) + 8 * cfg.n_heads * length
+        per_run = 8 * length * cfg.d_model  # keys and values of the prefix
+        per_run += 12 * cfg.d_vocab * (length if self.scorer.reads_all else self.scorer.vocabulary_is_read)
+        most_tokens = min(int(budget / per_token), piece or _TOKENS_AT_ONCE)
+        yield from self.plan.batches(max(1, most_tokens), max(1, int(budget / per_run)))
+
+    def run(self, batch: Batch) -> np.ndarray:
+        """Give the metric of every run of a batch."""
+        inside = _Inside(batch, self.plan)
+        for layer in range(self.model.cfg.n_layers):
+            self._enter(inside, layer)
+            self._step(inside, layer)
+        self._enter(inside, self.model.cfg.n_layers)
+        return self._scores(inside)
+
+    def _enter(self, inside: _Inside, layer: int) -> None:
+        """Let the runs come in whose first changed input is that of this layer."""
+        patched = layer - (self.plan.site.name != "resid_pre")
+        if self.plan.site.name == "z" or not inside.waiting[patched]:
+            return
+        for number, runs in inside.waiting[patched]:
+            lane = inside.lanes[number]
+            if self.whole_rows:
+                rows = self._continued(lane, layer, self.streams[patched][lane.prompt, lane.start :], len(runs))
+            else:
+                rows = self._through(inside.batch.take(runs), patched)[:, lane.start :]
+            inside.join(number, runs, rows)
+
+    def _continued(
+        self, lane: Lane, layer: int, changed: Float[Tensor, "*run position d_model"], runs: int
+    ) -> Float[Tensor, "run position d_model"]:
+        """Give the stream into a layer: changed everywhere, or if positions are swept only at the first."""
+        if "position" in self.plan.axes:
+            unchanged = self.kept.streams[layer][lane.prompt, lane.start + 1 :].expand(runs, -1, -1)
+            return torch.cat([changed[..., :1, :].expand(runs, -1, -1), unchanged], 1)
+        return changed.expand(runs, -1, -1)
+
+    def _step(self, inside: _Inside, layer: int) -> None:
+        """Run everyone who is in through one layer, and those whose heads are patched in it."""
+        last = layer == self.model.cfg.n_layers - 1 and not self.scorer.reads_all
+        new = inside.waiting[layer] if self.plan.site.name == "z" else []
+        given = [self._patched_heads(inside.lanes[number], inside.batch.take(runs), layer) for number, runs in new]
+        rows, lanes = self._packed(inside)
+        if last:
+            out = self.twin.advance_ends(layer, rows, lanes, self.kept) if lanes else rows
+            extra = self.twin.advance(layer, rows[:0], [], self.kept, _joined(given)) if new else rows[:0]
+        elif lanes or new:
+            both = self.twin.advance(layer, rows, lanes, self.kept, _joined(given) if new else None)
+            out, extra = both[: len(rows)], both[len(rows) :]
+        else:
+            return
+        inside.advanced(out, ended=last)
+        for (number, runs), rows in zip(new, extra.split([len(part.rows) for part in given]), strict=True):
+            changed = rows.unflatten(0, (len(runs), -1))
+            inside.join(number, runs, self._continued(inside.lanes[number], layer + 1, changed, len(runs)))
+
+    def _packed(self, inside: _Inside) -> tuple[Float[Tensor, "token d_model"], list[tuple[Lane, int]]]:
+        rows = [part.flatten(0, 1) for part in inside.rows()]
+        return torch.cat(rows) if rows else self.kept.streams[0][0, :0], inside.counts()
+
+    def _patched_heads(self, lane: Lane, batch: Batch, layer: int) -> Given:
+        """Give the rows that a patch of heads changes: one where positions are swept, all from the start otherwise."""
+        end = lane.start + 1 if "position" in self.plan.axes else self.plan.positions
+        at, runs = torch.arange(lane.start, end, device=self.base.device), len(batch)
+        heads = self.kept.heads[layer]
+        own, given = (heads[prompt, lane.start : end] for prompt in (lane.prompt, lane.prompt + len(self.base)))
+        if "head" in self.plan.axes:
+            head, every = self._tensor(self.plan.index("head", batch)), torch.arange(runs, device=heads.device)
+            changed = own.repeat(runs, 1, 1, 1)
+            changed[every, :, head] = given.transpose(0, 1)[head]
+        else:
+            changed = given.repeat(runs, 1, 1, 1)
+        rows = self.kept.streams[layer][lane.prompt, lane.start : end].repeat(runs, 1)
+        return Given(rows, at.repeat(runs), changed.flatten(0, 1))
+
+    def _scores(self, inside: _Inside) -> np.ndarray:
+        order, parts = inside.results()
+        rows = torch.cat([self._read(lane, part) for lane, part in parts])
+        values = np.empty(len(inside.batch))
+        values[order] = self.scorer.of_rows(self.twin, rows, inside.batch.prompt[order])
+        return values
+
+    def _read(self, lane: Lane, rows: Float[Tensor, "run position d_model"]) -> Tensor:
+        """Give the output of the last layer at the last position, or at all, also where it did not change."""
+        if not self.scorer.reads_all:
+            return rows[:, -1:]
+        past = self.kept.streams[-1][lane.prompt, : lane.start].expand(len(rows), -1, -1)
+        return torch.cat([past, rows], 1)
+
+    def _all_positions(self, layer: int) -> Float[Tensor, "prompt position d_model"]:
+        """Give the stream that a patch leaves behind when all positions are patched."""
+        if self.plan.site.name in ("resid_pre", "resid_post"):
+            return self.kept.streams[layer + (self.plan.site.name == "resid_post")][len(self.base) :]
+        everyone = np.arange(len(self.base))
+        return self._layer(everyone, layer)([self._edit(everyone, layer, {})])
+
+    def _through(self, batch: Batch, layer: int) -> Float[Tensor, "run position d_model"]:
+        """Run the patched layer itself, with its hooks."""
+        most = max(1, _TOKENS_AT_ONCE // self.plan.positions)
+        parts = [batch.take(slice(begin, begin + most)) for begin in range(0, len(batch), most)]
+        layers = [self._layer(part.prompt, layer) for part in parts]
+        return torch.cat([run(self.hooks(part, layer, run)) for part, run in zip(parts, layers, strict=True)])
+
+    def _layer(self, prompt: np.ndarray, layer: int) -> Callable[[list], Float[Tensor, "run position d_model"]]:
+        """Give a hooked layer alone as a function of hooks, for unpatched runs of these prompts."""
+        hidden, unnamed, named = self.calls[layer]
+        more = [_for_runs(value, len(prompt)) for value in unnamed]
+        options = {name: _for_runs(value, len(prompt)) for name, value in named.items()}
+
+        def run(hooks: list) -> Tensor:
+            with self.model.hooks(fwd_hooks=hooks):
+                out = self.model.blocks[layer](hidden[self._tensor(prompt)], *more, **options)
+            return out[0] if isinstance(out, tuple) else out
+
+        return run
+
+
+class _Inside:
+    """The runs of a batch, lane by lane: who waits for which layer, and the rows of those who are under way."""
+
+    def __init__(self, batch: Batch, plan: Plan) -> None:
+        self.batch, self.length = batch, plan.positions
+        self.lanes: list[Lane] = []
+        self.waiting: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        for number, (lane, runs) in enumerate(batch.lanes()):
+            self.lanes.append(lane)
+            for place in np.unique(batch.layer[runs]):
+                self.waiting[plan.layers[place]].append((number, runs[batch.layer[runs] == place]))
+        self._rows: list[list[Float[Tensor, "run position d_model"]]] = [[] for _ in self.lanes]
+        self._runs: list[list[np.ndarray]] = [[] for _ in self.lanes]
+        self._ended = False
+
+    def join(self, number: int, runs: np.ndarray, rows: Float[Tensor, "run position d_model"]) -> None:
+        """Let runs of a lane in."""
+        self._rows[number].append(rows[:, -1:] if self._ended else rows)
+        self._runs[number].append(runs)
+
+    def rows(self) -> list[Float[Tensor, "run position d_model"]]:
+        """Give the rows of all who are under way."""
+        return [part for rows in self._rows for part in rows]
+
+    def counts(self) -> list[tuple[Lane, int]]:
+        """Give the lanes these belong to, with the number of their runs."""
+        return [(lane, sum(map(len, runs))) for lane, runs in zip(self.lanes, self._runs, strict=True) if runs]
+
+    def advanced(self, rows: Float[Tensor, "token d_model"], *, ended: bool) -> None:
+        """Take what has become of all rows, in the same order; at the end only the last of each run."""
+        counts, self._ended = self.counts(), ended
+        lengths = [1 if ended else self.length - lane.start for lane, _ in counts]
+        parts = rows.split([length * runs for length, (_, runs) in zip(lengths, counts, strict=True)])
+        under_way = [number for number, runs in enumerate(self._runs) if runs]
+        for number, part, length in zip(under_way, parts, lengths, strict=True):
+            self._rows[number] = [part.unflatten(0, (-1, length))]
+
+    def results(self) -> tuple[np.ndarray, list[tuple[Lane, Float[Tensor, "run position d_model"]]]]:
+        """Give the numbers of all runs, and their rows lane by lane, in the same order."""
+        order = np.concatenate([part for runs in self._runs for part in runs])
+        return order, [(lane, part) for lane, rows in zip(self.lanes, self._rows, strict=True) for part in rows]
+
+
+def _joined(parts: list[Given]) -> Given:
+    return Given(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rows", "at", "heads")))
+
+
+def _layer_calls(model: TransformerBridge, base: Tensor) -> list[tuple[Tensor, tuple, dict[str, Any]]]:
+    """Record with what each hooked layer is called in a run."""
+    calls: list[tuple[Tensor, tuple, dict[str, Any]]] = []
+
+    def record(_: object, arguments: tuple, named: dict[str, Any]) -> None:
+        hidden, *rest = arguments if arguments else (named["hidden_states"],)
+        more = {name: value for name, value in named.items() if name != "hidden_states"}
+        calls.append((hidden, tuple(rest), {**more, **({"use_cache": False} if "use_cache" in more else {})}))
+
+    handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in model.blocks]
+    try:
+        model(base, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _for_runs(value: Any, runs: int) -> Any:
+    """Give an argument of a layer for another number of runs: masks and positions are the same for all."""
+    if isinstance(value, tuple):
+        return tuple(_for_runs(part, runs) for part in value)
+    if torch.is_tensor(value) and value.ndim >= 2:
+        return value[:1].expand(runs, *value.shape[1:])
+    return value
