@@ -34,14 +34,35 @@ def bridge(name: str):
     architecture, options = FAMILIES[name]
     if not architecture:
         return _native()
+    return _hooked(_rough(_module(architecture, options)), name)
+
+
+@cache
+def ungrouped():
+    """Give "Llama with groups" with a copy of the shared keys and values for each of its query heads."""
+    grouped = _rough(_module(*FAMILIES["Llama with groups"]))
+    state = grouped.state_dict()
+    for name, weight in state.items():
+        if "k_proj" in name or "v_proj" in name:
+            state[name] = weight.unflatten(0, (2, -1)).repeat_interleave(2, 0).flatten(0, 1)
+    module = _module("LlamaForCausalLM", {})
+    module.load_state_dict(state)
+    return _hooked(module, "Llama, groups undone")
+
+
+def _module(architecture: str, options: dict) -> torch.nn.Module:
     import transformers
-    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
     torch.manual_seed(0)
     model_class = getattr(transformers, architecture)
-    config = model_class.config_class(**{**SMALL, **options})
-    module = _rough(model_class(config)).eval()
-    return build_bridge_from_module(module, architecture, hf_config=module.config, model_name=name)
+    return model_class(model_class.config_class(**{**SMALL, **options}))
+
+
+def _hooked(module: torch.nn.Module, name: str):
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+
+    architecture = type(module).__name__
+    return build_bridge_from_module(module.eval(), architecture, hf_config=module.config, model_name=name)
 
 
 def _rough(module: torch.nn.Module) -> torch.nn.Module:

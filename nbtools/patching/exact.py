@@ -69,6 +69,12 @@ class Sweep:
         chosen = {"position": positions, "query": positions, "head": heads, "neuron": neurons}
         self.plan = plan_sweep(model, task, self.site, over, layers, chosen)
         self.metric = task.metric if metric is None else metric
+        if reads not in ("END", "all"):
+            msg = f"a metric reads the logits at 'END' or 'all', got {reads!r}"
+            raise InputError(msg)
+        if piece_tokens is not None and piece_tokens < 1:
+            msg = f"expected one token or more in a piece, got {piece_tokens}"
+            raise InputError(msg)
         self.engine, self.why = choose_engine(model, engine)
         self.running = Running(
             model, self.plan, self.base.ids, self.source.ids, self.metric, engine=self.engine, reads=reads,

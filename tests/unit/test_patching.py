@@ -19,7 +19,7 @@ from nbtools.patching.proof import prove
 from nbtools.runs import forward
 from nbtools.tasks import pair
 from tests.conftest import hooks_left
-from tests.families import FAMILIES, bridge
+from tests.families import FAMILIES, bridge, ungrouped
 
 CLEAN = [5, 17, 3, 88, 17, 9, 40, 2]
 CORRUPTED = [5, 17, 60, 88, 17, 9, 41, 2]  # they differ at 2 and at 6
@@ -85,6 +85,54 @@ def test_both_engines_agree_on_all_other_sweeps(family):
         options = {"neurons": [0, 5]} if site == "neurons" else {}
         fast, full = (patch(model, task, site, over=over, engine=e, **options) for e in ("auto", "hooks"))
         np.testing.assert_allclose(fast, full, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["auto", "hooks"])
+@pytest.mark.parametrize("over", [("query_head",), ("position", "query_head")], ids=str)
+@pytest.mark.parametrize("site", ["k", "v"])
+def test_by_query_head_a_patch_reaches_one_head_of_its_group(site, over, engine):
+    """As in the same model whose heads have keys and values of their own."""
+    plain = tuple(name.removeprefix("query_") for name in over)
+    grouped, alone = bridge("Llama with groups"), ungrouped()
+    effect = patch(grouped, task_of(grouped), site, over=over, engine=engine)
+    assert effect.dims == ("layer", *plain)
+    assert effect.sizes["head"] == 4
+    assert effect.attrs["heads"] == "query heads"
+    np.testing.assert_allclose(effect, official(alone, task_of(alone), site, plain), atol=1e-4)
+
+
+def test_where_every_head_has_its_own_keys_by_query_head_is_by_head():
+    model = bridge("GPT-2")
+    by_query, by_head = (patch(model, task_of(model), "k", over=over) for over in ("query_head", "head"))
+    xr.testing.assert_identical(by_query, by_head)
+    with pytest.raises(InputError, match="'z' cannot be swept over query_head"):
+        patch(model, task_of(model), "z", over="query_head")
+
+
+@pytest.mark.parametrize("family", ["Llama", "Gemma-2", "GPT-2"])
+@pytest.mark.parametrize(("site", "over"), [("resid_pre", None), ("z", None), ("z", ("position", "head")), ("q", None)])
+def test_a_metric_may_read_the_logits_of_all_positions(family, site, over):
+    model = bridge(family)
+    task = task_of(model)
+    following = task.corrupted.ids[0, 1:]
+
+    def loss(logits):
+        assert logits.shape[1:] == (8, 101)
+        chances = logits.log_softmax(-1)[:, :-1]
+        return -chances.gather(2, following.expand(len(logits), -1)[..., None]).mean((1, 2))
+
+    fast, full = (patch(model, task, site, over=over, metric=loss, reads="all", engine=e) for e in ("auto", "hooks"))
+    np.testing.assert_allclose(metric_of(fast), metric_of(full), atol=1e-4)
+    assert float(abs(fast).max()) > 0.1
+
+
+@pytest.mark.parametrize("engine", ["resumed", "hooks"])
+def test_pieces_hold_no_more_tokens_than_asked_for(engine):
+    model = bridge("Llama")
+    sweep = Sweep(model, task_of(model), "resid_pre", piece_tokens=16, engine=engine)
+    done = list(sweep)
+    assert max(np.diff([8, *done])) <= (16 if engine == "resumed" else 2)  # at END a run is one token
+    np.testing.assert_allclose(sweep.effect, patch(model, task_of(model), "resid_pre"), atol=1e-5)
 
 
 def test_a_model_that_cannot_be_resumed_says_why_and_falls_back():
@@ -279,6 +327,8 @@ def test_weights_that_are_changed_in_place_or_replaced_are_seen():
     [
         ({"site": "resid"}, HookError, "no site 'resid': expected any of resid_pre.*did you mean"),
         ({"site": "z", "over": "neuron"}, InputError, "'z' cannot be swept over neuron: it has position, head"),
+        ({"site": "z", "reads": "first"}, InputError, "reads the logits at 'END' or 'all', got 'first'"),
+        ({"site": "resid_pre", "piece_tokens": 0}, InputError, "expected one token or more in a piece, got 0"),
         ({"site": "z", "layers": [4]}, HookError, r"expected layers between 0 and 3, got \[4\]"),
         ({"site": "z", "layers": []}, HookError, "expected layers between"),
         ({"site": "z", "heads": [9]}, HookError, "expected heads between 0 and 3"),
@@ -292,7 +342,7 @@ def test_weights_that_are_changed_in_place_or_replaced_are_seen():
 def test_bad_input_is_explained(call, error, sentence):
     model = bridge("Llama")
     with pytest.raises(error, match=sentence):
-        patch(model, task_of(model), **call)
+        Sweep(model, task_of(model), **call)
 
 
 def test_an_inert_site_is_refused_with_the_architecture():
@@ -342,6 +392,12 @@ def test_more_steps_come_closer_where_the_metric_bends():
     exact = patch(model, task, "resid_pre")
     off = [float(abs(attribute(model, task, "resid_pre", steps=steps) - exact).mean()) for steps in (1, 8)]
     assert off[1] < off[0]
+
+
+def test_there_is_no_estimate_by_query_head():
+    model = bridge("Llama with groups")
+    with pytest.raises(InputError, match="'v' has one gradient for a group of heads: expected over='head'"):
+        attribute(model, task_of(model), "v", over="query_head")
 
 
 def test_an_estimate_has_the_labels_of_the_exact_sweep():
