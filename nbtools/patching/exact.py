@@ -214,7 +214,7 @@ def patch(
         ``"all"`` gives the metric the logits of all positions ``[run, position, vocabulary]``. That takes more time
         and memory: each of them has to be unembedded.
     budget_mb
-        Memory that the patched runs may take at any time, in megabytes, beside the model and the reference runs.
+        Memory that the sweep may take at any time beside the model, in megabytes; one run at a time always goes.
     engine
         ``"resumed"`` recomputes only what can change; ``"hooks"`` runs in full. By default the first where it proves
         itself on this model, the second elsewhere; the result's ``attrs["engine"]`` says which.

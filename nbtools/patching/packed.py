@@ -99,6 +99,11 @@ class Reference:
         """How many positions the prompts have."""
         return self.streams[0].shape[1]
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it holds."""
+        return sum(part.nbytes for part in (*self.streams, *self.heads, *self.keys.values(), *self.values.values()))
+
 
 def register() -> None:
     """Make this attention known to transformers."""

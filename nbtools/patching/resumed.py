@@ -55,11 +55,12 @@ class ResumedEngine(Patched):
     def batches(self, budget: float, piece: int | None) -> Iterator[Batch]:
         """Cut the sweep into batches within the budget, of at most `piece` tokens."""
         cfg, length = self.model.cfg, self.plan.positions
-        per_token = 4 * (14 * cfg.d_model + 5 * (cfg.d_mlp or 4 * cfg.d_model)) + 8 * cfg.n_heads * length
+        per_token = 4 * (20 * cfg.d_model + 6 * (cfg.d_mlp or 4 * cfg.d_model)) + 8 * cfg.n_heads * length
         per_run = 8 * length * cfg.d_model  # keys and values of the prefix
         per_run += 12 * cfg.d_vocab * (length if self.scorer.reads_all else self.scorer.vocabulary_is_read)
-        most_tokens = min(int(budget / per_token), piece or _TOKENS_AT_ONCE)
-        yield from self.plan.batches(max(1, most_tokens), max(1, int(budget / per_run)))
+        left = budget - self.kept.nbytes
+        most_tokens = min(int(left / per_token), piece or _TOKENS_AT_ONCE)
+        yield from self.plan.batches(max(1, most_tokens), max(1, int(left / per_run)))
 
     def run(self, batch: Batch) -> np.ndarray:
         """Give the metric of every run of a batch."""
