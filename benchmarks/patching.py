@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["TQDM_DISABLE"] = "1"  # TransformerLens shows a bar for each sweep
 
 import pandas as pd
 import torch
@@ -130,17 +131,16 @@ def main_figures(model) -> None:
 
 
 def by_length(model) -> None:
-    """A story before the pair's prompt makes it longer; of the long prompts sixteen positions are swept."""
+    """A story before the pair's prompt makes it longer; of the long prompts eight positions are swept."""
     streams(model, first_name_differs(model), "residual stream by length of the prompt")
-    story = (
-        nb.models.tokens(model, " The shops were open all day long in the old town by the river." * 20).ids[0].tolist()
-    )
+    sentence = " The shops were open all day long in the old town by the river."
+    story = nb.models.tokens(model, 20 * sentence).ids[0].tolist()
     prompt = nb.models.tokens(model, " " + IOI).ids[0].tolist()
     mary, anna = (nb.models.tokens(model, name).ids[0, 0].item() for name in ("Mary", "Anna"))
     for length in (64, 256):
         rest = [*story[: length - 1 - len(prompt)], *prompt]
         task = nb.tasks.pair(model, [mary, *rest], [anna, *rest], " Mary", " Anna")
-        positions = [round(at * (length - 1) / 15) for at in range(16)]
+        positions = [round(at * (length - 1) / 7) for at in range(8)]
         streams(model, task, "residual stream by length of the prompt", positions)
 
 
@@ -214,7 +214,6 @@ def memory(model) -> None:
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    os.environ["TQDM_DISABLE"] = "1"
     model = nb.load()
     nb.setup(seed=0, threads=int(os.environ["THREADS"]) if "THREADS" in os.environ else None)
     nb.patching.prove(model)
