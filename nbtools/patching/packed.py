@@ -42,12 +42,27 @@ Attend = Callable[..., Tensor]
 _attention: ContextVar[Attend] = ContextVar("attention")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lane:
-    """Patched runs that share a prompt and the first position that can change."""
+    """Patched runs that share the first position that can change.
 
-    prompt: int
+    Attributes
+    ----------
+    start
+        That position.
+    prompts
+        The prompt of each run.
+    """
+
     start: int
+    prompts: Int[Tensor, " run"]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def past(self, whole: Float[Tensor, "prompt head position d_head"]) -> Float[Tensor, "run head position d_head"]:
+        """Give what the reference has for each run before the start."""
+        return whole[self.prompts, :, : self.start]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +158,14 @@ def recording(kept: Reference) -> Attend:
     return attend
 
 
-def packed(kept: Reference, lanes: Sequence[tuple[Lane, int]], given: Given | None = None) -> Attend:
-    """Attend for the rows of all lanes, each with its number of runs, and after them the rows that are given."""
+def packed(kept: Reference, lanes: Sequence[Lane], given: Given | None = None) -> Attend:
+    """Attend for the rows of all lanes, and after them the rows that are given."""
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, options: dict) -> Tensor:
         parts, begin = [], 0
-        for lane, runs in lanes:
-            end = begin + runs * (kept.length - lane.start)
-            own = [_split(whole[0, :, begin:end], runs) for whole in (query, key, value)]
+        for lane in lanes:
+            end = begin + len(lane) * (kept.length - lane.start)
+            own = [_split(whole[0, :, begin:end], len(lane)) for whole in (query, key, value)]
             parts.append(_one_lane(kept, module, lane, own, options).flatten(0, 1))
             begin = end
         if given is not None:
@@ -174,12 +189,13 @@ def keys_and_values(found: list[Tensor]) -> Attend:
     return attend
 
 
-def ends(kept: Reference, lanes: Sequence[tuple[Lane, int]], found: Sequence[Tensor]) -> Attend:
+def ends(kept: Reference, lanes: Sequence[Lane], found: Sequence[Tensor]) -> Attend:
     """Attend for the last position of each run alone, with keys and values of all its rows."""
 
     def attend(module: nn.Module, query: Tensor, _: Tensor, __: Tensor, ___: Any, options: dict) -> Tensor:
         parts, begin, first = [], 0, 0
-        for lane, runs in lanes:
+        for lane in lanes:
+            runs = len(lane)
             end = begin + runs * (kept.length - lane.start)
             own = [_split(query[0, :, first : first + runs], runs)]
             own += [_split(whole[0, :, begin:end], runs) for whole in found]
@@ -195,11 +211,9 @@ def _one_lane(
 ) -> Float[Tensor, "run position head d_head"]:
     """Attend from the rows of a lane's runs to their own keys and those of the reference before them."""
     query, *changed = own
-    past = [whole[lane.prompt : lane.prompt + 1, :, : lane.start] for whole in (kept.keys[module], kept.values[module])]
     if lane.start:
-        changed = [
-            torch.cat([before.expand(len(new), -1, -1, -1), new], 2) for before, new in zip(past, changed, strict=True)
-        ]
+        whole = (kept.keys[module], kept.values[module])
+        changed = [torch.cat([lane.past(old), new], 2) for old, new in zip(whole, changed, strict=True)]
     mask = kept.masks[module]
     return _core(query, *changed, None if mask is None else mask[:, :, -query.shape[2] :], options)
 

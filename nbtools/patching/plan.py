@@ -11,7 +11,6 @@ import numpy as np
 
 from nbtools.errors import HookError, InputError
 from nbtools.models.describe import n_key_value_heads
-from nbtools.patching.packed import Lane
 from nbtools.patching.sites import Site, by_query_head, count, swept
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ __all__ = ["Batch", "Plan", "plan_sweep"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some runs of a sweep; index arrays of equal length, the latest start first, then by prompt and layer.
+    """Some runs of a sweep; index arrays of equal length, the latest start first, then the last layer.
 
     Attributes
     ----------
@@ -55,12 +54,10 @@ class Batch:
         """Where the runs lie in the array of results ``[prompt, layer, *dims]``."""
         return (self.prompt, self.layer, *self.places.values())
 
-    def lanes(self) -> list[tuple[Lane, np.ndarray]]:
-        """Group the runs that share prompt and start: each lane with the numbers of its runs."""
-        keys = np.stack([self.start, self.prompt])
-        edges = np.flatnonzero(np.any(keys[:, 1:] != keys[:, :-1], axis=0)) + 1
-        parts = np.split(np.arange(len(self)), edges)
-        return [(Lane(int(self.prompt[part[0]]), int(self.start[part[0]])), part) for part in parts if len(part)]
+    def starts(self) -> list[tuple[int, np.ndarray]]:
+        """Group the runs by their start: each with the numbers of its runs."""
+        parts = np.split(np.arange(len(self)), np.flatnonzero(np.diff(self.start)) + 1)
+        return [(int(self.start[part[0]]), part) for part in parts if len(part)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +110,7 @@ class Plan:
         places = dict(zip(self.axes, rest, strict=True))
         batch = Batch(prompt, layer, np.zeros_like(prompt), places)
         start = np.maximum(self._first_touched(batch), 0)
-        order = np.lexsort((-layer, prompt, -start))
+        order = np.lexsort((prompt, -layer, -start))
         return Batch(prompt, layer, start, places).take(order)
 
     def _first_touched(self, batch: Batch) -> np.ndarray:

@@ -64,7 +64,7 @@ class ResumedEngine(Patched):
 
     def run(self, batch: Batch) -> np.ndarray:
         """Give the metric of every run of a batch."""
-        inside = _Inside(batch, self.plan)
+        inside = _Inside(batch, self.plan, self.base.device)
         for layer in range(self.model.cfg.n_layers):
             self._enter(inside, layer)
             self._step(inside, layer)
@@ -77,27 +77,26 @@ class ResumedEngine(Patched):
         if self.plan.site.name == "z" or not inside.waiting[patched]:
             return
         for number, runs in inside.waiting[patched]:
-            lane = inside.lanes[number]
+            lane = inside.lane(number, runs)
             if self.whole_rows:
-                rows = self._continued(lane, layer, self.streams[patched][lane.prompt, lane.start :], len(runs))
+                rows = self._continued(lane, layer, self.streams[patched][lane.prompts, lane.start :])
             else:
                 rows = self._through(inside.batch.take(runs), patched)[:, lane.start :]
             inside.join(number, runs, rows)
 
     def _continued(
-        self, lane: Lane, layer: int, changed: Float[Tensor, "*run position d_model"], runs: int
+        self, lane: Lane, layer: int, changed: Float[Tensor, "run position d_model"]
     ) -> Float[Tensor, "run position d_model"]:
         """Give the stream into a layer: changed everywhere, or if positions are swept only at the first."""
-        if "position" in self.plan.axes:
-            unchanged = self.kept.streams[layer][lane.prompt, lane.start + 1 :].expand(runs, -1, -1)
-            return torch.cat([changed[..., :1, :].expand(runs, -1, -1), unchanged], 1)
-        return changed.expand(runs, -1, -1)
+        if "position" not in self.plan.axes:
+            return changed
+        return torch.cat([changed[:, :1], self.kept.streams[layer][lane.prompts, lane.start + 1 :]], 1)
 
     def _step(self, inside: _Inside, layer: int) -> None:
         """Run everyone who is in through one layer, and those whose heads are patched in it."""
         last = layer == self.model.cfg.n_layers - 1 and not self.scorer.reads_all
         new = inside.waiting[layer] if self.plan.site.name == "z" else []
-        given = [self._patched_heads(inside.lanes[number], inside.batch.take(runs), layer) for number, runs in new]
+        given = [self._patched_heads(inside.lane(number, runs), inside.batch.take(runs), layer) for number, runs in new]
         rows, lanes = self._packed(inside)
         if last:
             out = self.twin.advance_ends(layer, rows, lanes, self.kept) if lanes else rows
@@ -110,26 +109,25 @@ class ResumedEngine(Patched):
         inside.advanced(out, ended=last)
         for (number, runs), rows in zip(new, extra.split([len(part.rows) for part in given]), strict=True):
             changed = rows.unflatten(0, (len(runs), -1))
-            inside.join(number, runs, self._continued(inside.lanes[number], layer + 1, changed, len(runs)))
+            inside.join(number, runs, self._continued(inside.lane(number, runs), layer + 1, changed))
 
-    def _packed(self, inside: _Inside) -> tuple[Float[Tensor, "token d_model"], list[tuple[Lane, int]]]:
+    def _packed(self, inside: _Inside) -> tuple[Float[Tensor, "token d_model"], list[Lane]]:
         rows = [part.flatten(0, 1) for part in inside.rows()]
-        return torch.cat(rows) if rows else self.kept.streams[0][0, :0], inside.counts()
+        return torch.cat(rows) if rows else self.kept.streams[0][0, :0], inside.lanes()
 
     def _patched_heads(self, lane: Lane, batch: Batch, layer: int) -> Given:
         """Give the rows that a patch of heads changes: one where positions are swept, all from the start otherwise."""
         end = lane.start + 1 if "position" in self.plan.axes else self.plan.positions
-        at, runs = torch.arange(lane.start, end, device=self.base.device), len(batch)
-        heads = self.kept.heads[layer]
-        own, given = (heads[prompt, lane.start : end] for prompt in (lane.prompt, lane.prompt + len(self.base)))
+        where, every = slice(lane.start, end), torch.arange(len(lane), device=self.base.device)
+        own, given = (self.kept.heads[layer][at, where] for at in (lane.prompts, lane.prompts + len(self.base)))
         if "head" in self.plan.axes:
-            head, every = self._tensor(self.plan.index("head", batch)), torch.arange(runs, device=heads.device)
-            changed = own.repeat(runs, 1, 1, 1)
-            changed[every, :, head] = given.transpose(0, 1)[head]
+            head = self._tensor(self.plan.index("head", batch))
+            own[every, :, head] = given[every, :, head]
         else:
-            changed = given.repeat(runs, 1, 1, 1)
-        rows = self.kept.streams[layer][lane.prompt, lane.start : end].repeat(runs, 1)
-        return Given(rows, at.repeat(runs), changed.flatten(0, 1))
+            own = given
+        rows = self.kept.streams[layer][lane.prompts, where].flatten(0, 1)
+        at = torch.arange(lane.start, end, device=rows.device).repeat(len(lane))
+        return Given(rows, at, own.flatten(0, 1))
 
     def _scores(self, inside: _Inside) -> np.ndarray:
         order, parts = inside.results()
@@ -142,8 +140,7 @@ class ResumedEngine(Patched):
         """Give the output of the last layer at the last position, or at all, also where it did not change."""
         if not self.scorer.reads_all:
             return rows[:, -1:]
-        past = self.kept.streams[-1][lane.prompt, : lane.start].expand(len(rows), -1, -1)
-        return torch.cat([past, rows], 1)
+        return torch.cat([self.kept.streams[-1][lane.prompts, : lane.start], rows], 1)
 
     def _all_positions(self, layer: int) -> Float[Tensor, "prompt position d_model"]:
         """Give the stream that a patch leaves behind when all positions are patched."""
@@ -174,19 +171,23 @@ class ResumedEngine(Patched):
 
 
 class _Inside:
-    """The runs of a batch, lane by lane: who waits for which layer, and the rows of those who are under way."""
+    """The runs of a batch: who waits for which layer, and by their start the rows of those who are under way."""
 
-    def __init__(self, batch: Batch, plan: Plan) -> None:
+    def __init__(self, batch: Batch, plan: Plan, device: torch.device) -> None:
         self.batch, self.length = batch, plan.positions
-        self.lanes: list[Lane] = []
         self.waiting: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
-        for number, (lane, runs) in enumerate(batch.lanes()):
-            self.lanes.append(lane)
+        self._prompt, self._starts = torch.as_tensor(batch.prompt, device=device), []
+        for number, (start, runs) in enumerate(batch.starts()):
+            self._starts.append(start)
             for place in np.unique(batch.layer[runs]):
                 self.waiting[plan.layers[place]].append((number, runs[batch.layer[runs] == place]))
-        self._rows: list[list[Float[Tensor, "run position d_model"]]] = [[] for _ in self.lanes]
-        self._runs: list[list[np.ndarray]] = [[] for _ in self.lanes]
+        self._rows: list[list[Float[Tensor, "run position d_model"]]] = [[] for _ in self._starts]
+        self._runs: list[list[np.ndarray]] = [[] for _ in self._starts]
         self._ended = False
+
+    def lane(self, number: int, runs: np.ndarray) -> Lane:
+        """Give runs of one start as a lane."""
+        return Lane(self._starts[number], self._prompt[runs])
 
     def join(self, number: int, runs: np.ndarray, rows: Float[Tensor, "run position d_model"]) -> None:
         """Let runs of a lane in."""
@@ -197,15 +198,15 @@ class _Inside:
         """Give the rows of all who are under way."""
         return [part for rows in self._rows for part in rows]
 
-    def counts(self) -> list[tuple[Lane, int]]:
-        """Give the lanes these belong to, with the number of their runs."""
-        return [(lane, sum(map(len, runs))) for lane, runs in zip(self.lanes, self._runs, strict=True) if runs]
+    def lanes(self) -> list[Lane]:
+        """Give the lanes these belong to."""
+        return [self.lane(number, np.concatenate(runs)) for number, runs in enumerate(self._runs) if runs]
 
     def advanced(self, rows: Float[Tensor, "token d_model"], *, ended: bool) -> None:
         """Take what has become of all rows, in the same order; at the end only the last of each run."""
-        counts, self._ended = self.counts(), ended
-        lengths = [1 if ended else self.length - lane.start for lane, _ in counts]
-        parts = rows.split([length * runs for length, (_, runs) in zip(lengths, counts, strict=True)])
+        self._ended, lanes = ended, self.lanes()
+        lengths = [1 if ended else self.length - lane.start for lane in lanes]
+        parts = rows.split([length * len(lane) for length, lane in zip(lengths, lanes, strict=True)])
         under_way = [number for number, runs in enumerate(self._runs) if runs]
         for number, part, length in zip(under_way, parts, lengths, strict=True):
             self._rows[number] = [part.unflatten(0, (-1, length))]
@@ -213,7 +214,8 @@ class _Inside:
     def results(self) -> tuple[np.ndarray, list[tuple[Lane, Float[Tensor, "run position d_model"]]]]:
         """Give the numbers of all runs, and their rows lane by lane, in the same order."""
         order = np.concatenate([part for runs in self._runs for part in runs])
-        return order, [(lane, part) for lane, rows in zip(self.lanes, self._rows, strict=True) for part in rows]
+        rows = [torch.cat(parts) for parts in self._rows if parts]
+        return order, list(zip(self.lanes(), rows, strict=True))
 
 
 def _joined(parts: list[Given]) -> Given:

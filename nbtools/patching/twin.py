@@ -79,7 +79,7 @@ class Twin:
         self,
         layer: int,
         rows: Float[Tensor, "token d_model"],
-        lanes: Sequence[tuple[Lane, int]],
+        lanes: Sequence[Lane],
         kept: Reference,
         given: Given | None = None,
     ) -> Float[Tensor, "token d_model"]:
@@ -92,7 +92,7 @@ class Twin:
         rows
             The tokens of all patched runs, lane after lane, run after run.
         lanes
-            The lanes in the order of `rows`, each with its number of runs.
+            The lanes in the order of `rows`.
         kept
             The reference run that holds what did not change.
         given
@@ -104,7 +104,7 @@ class Twin:
         return self._run(layer, rows, at, kept, packed.packed(kept, lanes, given))
 
     def advance_ends(
-        self, layer: int, rows: Float[Tensor, "token d_model"], lanes: Sequence[tuple[Lane, int]], kept: Reference
+        self, layer: int, rows: Float[Tensor, "token d_model"], lanes: Sequence[Lane], kept: Reference
     ) -> Float[Tensor, "run d_model"]:
         """Run packed rows through one layer as far as the last position of each run needs it, and give only those."""
         at = _positions(lanes, kept.length)
@@ -188,8 +188,8 @@ def _final_norm(module: nn.Module, layers: nn.ModuleList) -> nn.Module:
     raise LookupError("no final norm beside the layers")
 
 
-def _positions(lanes: Sequence[tuple[Lane, int]], length: int) -> Int[Tensor, " token"]:
-    at = [torch.arange(lane.start, length).repeat(runs) for lane, runs in lanes]
+def _positions(lanes: Sequence[Lane], length: int) -> Int[Tensor, " token"]:
+    at = [torch.arange(lane.start, length).repeat(len(lane)) for lane in lanes]
     return torch.cat(at) if at else torch.empty(0, dtype=torch.long)
 
 
