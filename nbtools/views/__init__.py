@@ -9,6 +9,7 @@ from nbtools.views.base import View
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
 from nbtools.views.lens_grid import LensGrid, lens_grid
+from nbtools.views.patch_grid import PatchGrid, patch_grid
 from nbtools.views.token_strip import TokenStrip, token_strip
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "HeadGrid",
     "LensGrid",
     "Link",
+    "PatchGrid",
     "TokenStrip",
     "View",
     "attention",
@@ -27,5 +29,6 @@ __all__ = [
     "head_grid",
     "lens_grid",
     "link",
+    "patch_grid",
     "token_strip",
 ]

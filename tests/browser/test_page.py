@@ -14,6 +14,7 @@ from PIL import Image
 from nbtools import views
 from tests.conftest import need
 from tests.unit.test_lens_grid import lens_of
+from tests.unit.test_patch_grid import effect_of
 from tests.unit.test_views import HOSTILE
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +40,12 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     attention = views.attention(patterns(len(tokens)), tokens, head="1.0")
     lens = views.lens_grid(lens_of(tokens=tokens, vocabulary=tokens), selected=(7, 1))
     bars = views.bars(dict(zip(tokens, np.linspace(0, 1, len(tokens)), strict=True)))
+    effect = effect_of(tokens=tokens, sources=tokens[::-1])
+    patched = views.patch_grid(effect.where(effect.layer > 3), estimate=effect, selected=(4, 1))
     views.link(strip, attention)
     views.link(grid, attention)
-    return views.Group([[strip], [grid, attention], [lens], [bars]])
+    views.link(strip, patched)
+    return views.Group([[strip], [grid, attention], [lens], [bars], [patched]])
 
 
 @pytest.fixture

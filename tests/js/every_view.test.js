@@ -5,8 +5,9 @@ import attention, { layout } from "../../nbtools/views/attention/attention.js";
 import bars from "../../nbtools/views/bars/bars.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
 import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
+import patchGrid, { layout as patchLayout } from "../../nbtools/views/patch_grid/patch_grid.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
-import { FORMS, HOSTILE, attentionState, barsFrame, gridFrame, lensFrame, stripFrame } from "./frames.js";
+import { FORMS, HOSTILE, attentionState, barsFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
 // `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
@@ -38,6 +39,12 @@ const VIEWS = [
     state: (options) => ({ _frame: lensFrame(options) }), larger: { layers: [-1, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
     pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
     spot: ({ main }) => [main(), [lensLayout(4, 6).right - 2, 21]],
+  },
+  {
+    name: "patch grid", view: paired(patchGrid, "cell", ["layer", "column"]), painted: true, more: { _layer: null, _position: null, _head: null },
+    state: (options) => ({ _frame: patchFrame(options) }), larger: { layers: [3, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
+    pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
+    spot: ({ main }) => [main(), [patchLayout(patchFrame()).right - 2, 7]],
   },
 ];
 

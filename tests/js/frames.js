@@ -104,3 +104,26 @@ export function lensFrame({
     followed_rank: numbers(paths((layer, follow) => 1 + (rows.length - 1 - follow - layer) ** 2)), ...scale(form, 0, 1, label),
   };
 }
+
+// Position p is called 10 + p. In the place of the last two tokens the other run has others. Of layer l the effect in
+// column c is (l + 2 c) / 16, in every other column negative; the estimate is (l + c) / 32. One cell has neither, and
+// where the effect is `open` there is only the estimate. Of heads there are as many as tokens.
+export function patchFrame({
+  layers = [3, 4, 5, 7], tokens = HOSTILE.slice(0, 6), missing = [[2, 1]], open = [[1, 3]], kind = "position", form = FORMS.DataView,
+  label = "effect", others = tokens.map((_, at) => (at < tokens.length - 2 ? "" : " Mary")), guessed = true, ...facts
+} = {}) {
+  const [columns, heads] = [[...tokens.keys()], kind === "head"];
+  const among = (cells, layer, column) => cells.some(([row, at]) => row === layer && at === column);
+  const every = (give) => form(Float32Array.from([...layers.keys()].flatMap((layer) => columns.map((column) => give(layer, column)))));
+  const effect = (layer, column) => (among([...missing, ...open], layer, column) ? NaN : ((column % 2 ? -1 : 1) * (layer + 2 * column)) / 16);
+  const estimate = (layer, column) => (among(missing, layer, column) ? NaN : (layer + column) / 32);
+  const numbers = columns.map((column) => (heads ? column : 10 + column));
+  return {
+    layers: [...layers], kind, many: `${kind}s`, pins: numbers, numbers, causal: !heads, heads,
+    names: numbers.map((number, at) => (heads ? `${number}` : `${number} “${tokens[at]}”${others[at] ? ` ← “${others[at]}”` : ""}`)),
+    texts: heads ? [] : [...tokens], others: heads ? [] : others, effect: every(effect),
+    estimate: guessed ? every(estimate) : form(new Float32Array(0)),
+    site: "resid_pre", metric: "logit difference", base: -2, source: 6, note: "0: into; 1: from", complete: true,
+    ...scale(form, -1, 1, label), ...facts,
+  };
+}
