@@ -97,7 +97,7 @@ def attribute(
         check_model(model)
         values, ends = _estimate(model, plan, base.ids, source.ids, checked(measured), steps)
     return labelled(
-        values, plan, task, base, ends, model=model, metric=measured, direction=direction, engine="attribution"
+        values, plan, task, base, source, ends, model=model, metric=measured, direction=direction, engine="attribution"
     )
 
 

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "measures": {"errors", "naming", "models", "runs"},
     "patching": {"errors", "naming", "models", "tasks", "runs"},
     "views": {"errors", "naming"},
-    "explorers": {"errors", "naming", "models", "runs", "measures", "patching", "views"},
+    "explorers": {"errors", "naming", "models", "tasks", "runs", "measures", "patching", "views"},
     "lessons": {"errors", "naming", "models", "runs", "measures"},
 }
 

@@ -202,6 +202,7 @@ def test_what_is_labelled_says_what_it_is():
     assert effect.dims == ("layer", "position", "head")
     assert [effect[name].values.tolist() for name in effect.dims] == [[1, 2], [2, 7], [3]]
     assert effect.token.values.tolist() == ["60", "2"]
+    assert effect.source_token.values.tolist() == ["3", "2"]
     assert effect.attrs["site"] == "z"
     assert effect.attrs["metric"] == "logit difference"
 

@@ -213,7 +213,7 @@ def _same(estimate: Any, kind: str, layers: list[int], columns: list[Any]) -> np
 def _texts(effect: Any, kind: str, count: int) -> tuple[list[str], list[str]]:
     """Give the tokens of the columns in the run that is patched into, and in the other; nothing if not known."""
     coords = getattr(effect, "coords", {})
-    names = ("token" if kind == "position" else f"{kind}_token", "source_token")
+    names = ("token", "source_token") if kind == "position" else (f"{kind}_token", f"{kind}_source_token")
     here = [coords[name].values if name in coords and coords[name].dims == (kind,) else None for name in names]
     tokens, sources = ([] if found is None else check_tokens(found, count, what=kind) for found in here)
     return tokens, sources if tokens else []
