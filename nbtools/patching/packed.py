@@ -108,11 +108,8 @@ class Reference:
     masks: dict[nn.Module, Tensor | None] = field(default_factory=dict)
     heads: list[Float[Tensor, "prompt position head d_head"]] = field(default_factory=list)
     arguments: list[tuple[tuple, dict[str, Any]]] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        """How many positions the prompts have."""
-        return self.streams[0].shape[1]
+    length: int = 0
+    """How many positions the prompts have."""
 
     @property
     def nbytes(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nbtools.patching.calls import recorded_calls
 from nbtools.patching.engine import Patched, Scorer
 from nbtools.patching.packed import Given, Lane
 from nbtools.patching.plan import Batch, Plan
@@ -40,7 +41,8 @@ class ResumedEngine(Patched):
             self.model, self.plan, self.base = model, plan, base
         else:
             super().__init__(model, plan, base, source)
-            self.calls = _layer_calls(model, base)
+            with recorded_calls(model, plan.layers) as self.calls:
+                model(base, use_cache=False)
         self.whole_rows = plan.site.axes == ("position", "")
         if self.whole_rows:
             self.streams = {layer: self._all_positions(layer) for layer in plan.layers}
@@ -158,16 +160,8 @@ class ResumedEngine(Patched):
 
     def _layer(self, prompt: np.ndarray, layer: int) -> Callable[[list], Float[Tensor, "run position d_model"]]:
         """Give a hooked layer alone as a function of hooks, for unpatched runs of these prompts."""
-        hidden, unnamed, named = self.calls[layer]
-        more = [_for_runs(value, len(prompt)) for value in unnamed]
-        options = {name: _for_runs(value, len(prompt)) for name, value in named.items()}
-
-        def run(hooks: list) -> Tensor:
-            with self.model.hooks(fwd_hooks=hooks):
-                out = self.model.blocks[layer](hidden[self._tensor(prompt)], *more, **options)
-            return out[0] if isinstance(out, tuple) else out
-
-        return run
+        which = self._tensor(prompt)
+        return lambda hooks: self.calls[layer].again(self.model, which, hooks)
 
 
 class _Inside:
@@ -220,30 +214,3 @@ class _Inside:
 
 def _joined(parts: list[Given]) -> Given:
     return Given(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rows", "at", "heads")))
-
-
-def _layer_calls(model: TransformerBridge, base: Tensor) -> list[tuple[Tensor, tuple, dict[str, Any]]]:
-    """Record with what each hooked layer is called in a run."""
-    calls: list[tuple[Tensor, tuple, dict[str, Any]]] = []
-
-    def record(_: object, arguments: tuple, named: dict[str, Any]) -> None:
-        hidden, *rest = arguments if arguments else (named["hidden_states"],)
-        more = {name: value for name, value in named.items() if name != "hidden_states"}
-        calls.append((hidden, tuple(rest), {**more, **({"use_cache": False} if "use_cache" in more else {})}))
-
-    handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in model.blocks]
-    try:
-        model(base, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _for_runs(value: Any, runs: int) -> Any:
-    """Give an argument of a layer for another number of runs: masks and positions are the same for all."""
-    if isinstance(value, tuple):
-        return tuple(_for_runs(part, runs) for part in value)
-    if torch.is_tensor(value) and value.ndim >= 2:
-        return value[:1].expand(runs, *value.shape[1:])
-    return value

@@ -59,9 +59,9 @@ class Twin:
         """Whether the hooked model still has the weights this twin was built around."""
         return self._pointers == _pointers(model.original_model)
 
-    def reference(self, ids: Int[Tensor, "prompt position"]) -> Reference:
-        """Run in full, keeping what packed runs need."""
-        kept = Reference()
+    def reference(self, ids: Int[Tensor, "prompt position"], *, streams: bool = True) -> Reference:
+        """Run in full, keeping what packed runs need; without `streams` only what attention reads."""
+        kept = Reference(length=ids.shape[1])
         handles = [layer.register_forward_pre_hook(_keep(kept), with_kwargs=True) for layer in self.layers]
         handles.append(self.layers[-1].register_forward_hook(lambda _, __, out: kept.streams.append(_first(out))))
         try:
@@ -73,6 +73,9 @@ class Twin:
         if len(kept.heads) != len(self.layers):
             msg = f"expected one attention in each of {len(self.layers)} layers, found {len(kept.heads)}"
             raise LookupError(msg)
+        if not streams:
+            kept.streams.clear()
+            kept.heads.clear()
         return kept
 
     def advance(
