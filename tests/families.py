@@ -50,6 +50,18 @@ def ungrouped():
     return _hooked(module, "Llama, groups undone")
 
 
+def planted(seed: int, token: int = 7, other: int = 8):
+    """Give a random Llama and a direction after its last layer that alone tells two tokens from each other."""
+    generator = torch.Generator().manual_seed(seed)
+    module = _rough(_module("LlamaForCausalLM", {}))
+    direction = torch.nn.functional.normalize(torch.randn(SMALL["hidden_size"], generator=generator), dim=0)
+    with torch.no_grad():
+        module.model.norm.weight.fill_(1.0)
+        module.lm_head.weight.normal_(0, 0.02, generator=generator)
+        module.lm_head.weight[token], module.lm_head.weight[other] = 4 * direction, -4 * direction
+    return _hooked(module, f"planted {seed}"), direction
+
+
 def _module(architecture: str, options: dict) -> torch.nn.Module:
     import transformers
 

@@ -1,10 +1,24 @@
 """Tasks: prompts and token streams whose answers are known."""
 
 from nbtools.tasks.facts import facts
+from nbtools.tasks.interchange import Interchange, interchange
 from nbtools.tasks.ioi import ioi
 from nbtools.tasks.metric import LogitDifference, Metric, Probability
+from nbtools.tasks.orders import ioi_orders
 from nbtools.tasks.pair import pair
 from nbtools.tasks.streams import repeated_tokens
 from nbtools.tasks.task import Task
 
-__all__ = ["LogitDifference", "Metric", "Probability", "Task", "facts", "ioi", "pair", "repeated_tokens"]
+__all__ = [
+    "Interchange",
+    "LogitDifference",
+    "Metric",
+    "Probability",
+    "Task",
+    "facts",
+    "interchange",
+    "ioi",
+    "ioi_orders",
+    "pair",
+    "repeated_tokens",
+]

@@ -19,24 +19,24 @@ from nbtools.tasks.task import Task
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["ioi"]
+__all__ = ["CLEAN", "IO", "S", "Scene", "check_template", "ioi", "places", "templates", "words"]
 
 _ORDERS = {"ABBA": ("ABBA",), "BABA": ("BABA",), "both": ("ABBA", "BABA")}
-_IO, _S, _C, _D, _E = range(5)  # of the five names drawn for a prompt
-_CLEAN = (_IO, _S, _S)
+IO, S, _C, _D, _E = range(5)  # of the five names drawn for a prompt
+CLEAN = (IO, S, S)
 _CORRUPTIONS = {  # who then stands where IO, S1 and S2 stood
-    "s2_io": (_IO, _S, _IO),
-    "s2_new": (_IO, _S, _C),
-    "io_new": (_C, _S, _S),
-    "s1_new": (_IO, _C, _S),
-    "order": (_S, _IO, _S),
-    "names": (_S, _IO, _IO),
+    "s2_io": (IO, S, IO),
+    "s2_new": (IO, S, _C),
+    "io_new": (_C, S, S),
+    "s1_new": (IO, _C, S),
+    "order": (S, IO, S),
+    "names": (S, IO, IO),
     "abc": (_C, _D, _E),
 }
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """One prompt before it is written."""
 
     template: str
@@ -118,12 +118,12 @@ def ioi(
     """
     _check(prompts, template, order, corruption)
     need_tokenizer(model, "ioi")
-    names = _words(model, "names", least=5)
-    scenes = _draw(model, list(names), prompts, _templates(model, template), _ORDERS[order], seed)
-    clean = one_prompt(tokens(model, [scene.write(_CLEAN) for scene in scenes]))
+    names = words(model, "names", least=5)
+    scenes = _draw(model, list(names), prompts, templates(model, template), _ORDERS[order], seed)
+    clean = one_prompt(tokens(model, [scene.write(CLEAN) for scene in scenes]))
     corrupted = one_prompt(tokens(model, [scene.write(_CORRUPTIONS[corruption]) for scene in scenes]))
-    pairs = [(names[scene.people[_IO]], names[scene.people[_S]]) for scene in scenes]
-    places = [_places(*found) for found in zip(clean.ids.tolist(), clean.labels, pairs, scenes, strict=True)]
+    pairs = [(names[scene.people[IO]], names[scene.people[S]]) for scene in scenes]
+    found = [places(*row) for row in zip(clean.ids.tolist(), clean.labels, pairs, scenes, strict=True)]
     answer, wrong = torch.tensor(pairs, device=clean.ids.device).T.contiguous()
     return Task(
         name="ioi",
@@ -131,7 +131,7 @@ def ioi(
         corrupted=corrupted,
         answer=answer,
         wrong=wrong,
-        positions={name: [place[name] for place in places] for name in places[0]},
+        positions={name: [place[name] for place in found] for name in found[0]},
         model_name=str(model.cfg.model_name),
         texts={token: label(model, token) for pair in pairs for token in pair},
     )
@@ -141,13 +141,19 @@ def _check(prompts: int, template: int | None, order: str, corruption: str) -> N
     check_prompts(prompts)
     check_choice("order", order, list(_ORDERS))
     check_choice("corruption", corruption, list(_CORRUPTIONS))
+    check_template(template)
+
+
+def check_template(template: int | None) -> None:
+    """Raise an InputError if there is no sentence of that number."""
     last = len(table("ioi")["templates"]) - 1
     if template is not None and template not in range(last + 1):
         msg = f"expected a template from 0 to {last}, or None for all of one length, got {template!r}"
         raise InputError(msg)
 
 
-def _words(model: TransformerBridge, kind: str, *, least: int = 1) -> dict[str, int]:
+def words(model: TransformerBridge, kind: str, *, least: int = 1) -> dict[str, int]:
+    """Give the words of a list that are one token, with their ids."""
     words = single_tokens(model, table("ioi")[kind])
     if len(words) < least:
         msg = f"ioi needs {least} {kind} of one token, this model's tokenizer has {len(words)}: use nbtools.tasks.pair"
@@ -155,7 +161,7 @@ def _words(model: TransformerBridge, kind: str, *, least: int = 1) -> dict[str, 
     return words
 
 
-def _templates(model: TransformerBridge, template: int | None) -> list[str]:
+def templates(model: TransformerBridge, template: int | None) -> list[str]:
     """Give the one that was asked for, or all of the most frequent length in tokens."""
     known = table("ioi")["templates"]
     if template is not None:
@@ -167,20 +173,21 @@ def _templates(model: TransformerBridge, template: int | None) -> list[str]:
 
 def _draw(
     model: TransformerBridge, names: list[str], prompts: int, templates: list[str], orders: Sequence[str], seed: int
-) -> list[_Scene]:
-    places, things = list(_words(model, "places")), list(_words(model, "objects"))
+) -> list[Scene]:
+    spots, things = list(words(model, "places")), list(words(model, "objects"))
     deck = random.Random(seed).sample(templates, len(templates))
-    words = random.Random(seed)
+    draw = random.Random(seed)
     scenes = []
     for row in range(prompts):
         lap, card = divmod(row, len(deck))
-        people = tuple(words.sample(names, 5))
+        people = tuple(draw.sample(names, 5))
         order = orders[(lap + card) % len(orders)]
-        scenes.append(_Scene(deck[card], order, people, words.choice(places), words.choice(things)))
+        scenes.append(Scene(deck[card], order, people, draw.choice(spots), draw.choice(things)))
     return scenes
 
 
-def _places(row: list[int], labels: list[str], pair: tuple[int, int], scene: _Scene) -> dict[str, int]:
+def places(row: list[int], labels: list[str], pair: tuple[int, int], scene: Scene) -> dict[str, int]:
+    """Find the named positions of a prompt."""
     found = [place for place, token in enumerate(row) if token in pair]
     if len(found) != 3:
         msg = f"expected three names in the prompt ({shown(labels)}), found {len(found)}: this tokenizer joins words"

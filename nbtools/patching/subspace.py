@@ -1,0 +1,289 @@
+"""Patching a direction: only what lies along some directions of an activation is taken from another run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nbtools.errors import ArrayError, InputError
+
+if TYPE_CHECKING:
+    from nbtools.patching.mediator import Mediator
+
+__all__ = ["Subspace", "gradient_direction", "learn_subspace", "mean_direction", "patch_subspace"]
+
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Subspace:
+    """Some directions of an activation, and how they were found.
+
+    Attributes
+    ----------
+    basis
+        Orthonormal columns ``[width, k]``.
+    how
+        How they were found, in a few words.
+    losses
+        Where they were learned, the loss of each epoch, in nats.
+
+    Examples
+    --------
+    >>> Subspace(torch.eye(4)[:, :1], "the first axis")
+    Subspace('the first axis', width=4, k=1)
+    """
+
+    basis: Float[Tensor, "width k"]
+    how: str
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        k = self.basis.shape[1] if self.basis.ndim == 2 else 0
+        if not k:
+            msg = f"expected directions as columns (width, k), got shape {tuple(self.basis.shape)}"
+            raise ArrayError(msg)
+        off = (self.basis.T @ self.basis - torch.eye(k).to(self.basis)).abs().max()
+        if not off < 1e-4:
+            msg = f"expected orthonormal columns, they are off by {off:.2g}: Subspace.spanned_by(…) makes them so"
+            raise ArrayError(msg)
+
+    @classmethod
+    def spanned_by(cls, directions: Float[Tensor, "width k"], how: str) -> Subspace:
+        """Make one of directions of any length, as long as none is made of the others.
+
+        Examples
+        --------
+        >>> Subspace.spanned_by(torch.tensor([3.0, 4.0]), "by hand").basis[:, 0].tolist()
+        [0.6..., 0.8...]
+        """
+        columns = directions[:, None] if directions.ndim == 1 else directions
+        basis, triangle = torch.linalg.qr(columns)
+        if not bool((triangle.diagonal().abs() > _EPSILON * columns.abs().max()).all()):
+            msg = "expected directions that are not zero and not made of one another"
+            raise ArrayError(msg)
+        return cls(basis * triangle.diagonal().sign(), how)
+
+    @property
+    def width(self) -> int:
+        """How many numbers the activation has."""
+        return self.basis.shape[0]
+
+    @property
+    def k(self) -> int:
+        """How many directions there are."""
+        return self.basis.shape[1]
+
+    def __repr__(self) -> str:
+        return f"Subspace({self.how!r}, width={self.width}, k={self.k})"
+
+
+def patch_subspace(
+    base: Float[Tensor, "*pair width"], source: Float[Tensor, "*pair width"], basis: Float[Tensor, "width k"]
+) -> Float[Tensor, "*pair width"]:
+    """Give the base activations with what lies along some directions taken from the source.
+
+    Parameters
+    ----------
+    base, source
+        Activations of the same shape.
+    basis
+        Orthonormal directions; as many as the width patch everything.
+
+    References
+    ----------
+    .. [1] Geiger et al., "Finding Alignments Between Interpretable Causal Variables and Distributed Neural
+       Representations", 2023.
+
+    Examples
+    --------
+    >>> patch_subspace(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 6.0]), torch.tensor([[1.0], [0.0]])).tolist()
+    [5.0, 2.0]
+    """
+    return base + (source - base) @ basis @ basis.T
+
+
+def mean_direction(mediator: Mediator) -> Subspace:
+    """The difference of the mean activations of two classes of base prompts, such as both orders of two names.
+
+    Raises
+    ------
+    InputError
+        If the pairs do not know two classes.
+
+    Examples
+    --------
+    >>> from nbtools.patching import Mediator
+    >>> from nbtools.tasks import ioi_orders
+    >>> model = load()
+    >>> mean_direction(Mediator(model, ioi_orders(model, pairs=8, template=0), "resid_post", layer=20))
+    Subspace('difference of means', width=576, k=1)
+    """
+    classes = _classes(mediator)
+    means = [mediator.base[classes == name].mean(0) for name in (0, 1)]
+    return Subspace.spanned_by(means[1] - means[0], "difference of means")
+
+
+def gradient_direction(mediator: Mediator) -> Subspace:
+    """The direction in which the base's logit difference rises most, counted the other way round for the second class.
+
+    Raises
+    ------
+    InputError
+        If the pairs do not know two classes.
+
+    Examples
+    --------
+    >>> from nbtools.patching import Mediator
+    >>> from nbtools.tasks import ioi_orders
+    >>> model = load()
+    >>> gradient_direction(Mediator(model, ioi_orders(model, pairs=8, template=0), "resid_post", layer=20))
+    Subspace('gradient of the logit difference', width=576, k=1)
+    """
+    with torch.enable_grad():
+        values = mediator.base.clone().requires_grad_(True)
+        pair = torch.arange(len(mediator), device=values.device)
+        gap = mediator.pairs.metric(mediator.logits(values), pair)
+        slopes = torch.autograd.grad(gap.sum(), values)[0]
+    signs = 1 - 2 * _classes(mediator).to(slopes)
+    lengths = slopes.norm(dim=1, keepdim=True).clamp_min(_EPSILON)
+    return Subspace.spanned_by((signs[:, None] * slopes / lengths).mean(0), "gradient of the logit difference")
+
+
+def learn_subspace(
+    mediator: Mediator,
+    *,
+    k: int = 1,
+    epochs: int = 12,
+    batch: int = 20,
+    rate: float = 0.01,
+    patience: int = 4,
+    seed: int = 0,
+    progress: bool = False,
+    watch: Callable[[int, float], object] | None = None,
+) -> Subspace:
+    """Learn the directions whose patch makes the base say what it should: distributed alignment search.
+
+    Orthonormal directions are trained by gradient descent so that the token expected of each pair becomes the most
+    probable of the whole vocabulary. Nothing else of the model changes.
+
+    Parameters
+    ----------
+    mediator
+        Its pairs should hold some in which base and source agree, so that what is learned changes nothing there.
+    k
+        How many directions.
+    epochs, batch, rate
+        Passes over the pairs, pairs in a step, and learning rate of Adam, which falls to a tenth.
+    patience
+        Stop when the loss has not fallen by a thousandth for so many epochs; the best directions are kept.
+    seed
+        Of the first directions and the order of the pairs.
+    progress
+        Whether to show a progress bar.
+    watch
+        Called after each epoch with its number and mean loss; what it raises stops the training.
+
+    Returns
+    -------
+    Subspace
+        With the mean loss of each epoch, in nats.
+
+    Raises
+    ------
+    InputError
+        If `k` does not fit the width, or a number is not positive.
+
+    References
+    ----------
+    .. [1] Geiger et al., "Finding Alignments Between Interpretable Causal Variables and Distributed Neural
+       Representations", 2023.
+    .. [2] Makelov, Lange and Nanda, "Is This the Subspace You Are Looking for?", 2023 (settings).
+
+    Examples
+    --------
+    >>> from nbtools.patching import Mediator
+    >>> from nbtools.tasks import ioi_orders
+    >>> model = load()
+    >>> pairs = ioi_orders(model, pairs=8, template=0, crossing=False)
+    >>> learn_subspace(Mediator(model, pairs, "resid_post", layer=20), epochs=1, batch=8)
+    Subspace('distributed alignment search', width=576, k=1)
+    """
+    _check(mediator, k, epochs, batch, rate)
+    order = torch.Generator().manual_seed(seed)
+    rotation = _Rotation(mediator.width, k, order).to(mediator.base)
+    steps = epochs * -(-len(mediator) // batch)
+    optimiser = torch.optim.Adam(rotation.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.1, total_iters=steps)
+    best, losses = (float("inf"), rotation.basis.detach().clone(), 0), []
+    for epoch in _shown(range(epochs), progress):
+        losses.append(_epoch(mediator, rotation, optimiser, schedule, batch, order))
+        if losses[-1] < best[0] - 1e-3:
+            best = (losses[-1], rotation.basis.detach().clone(), epoch)
+        if watch is not None:
+            watch(epoch, losses[-1])
+        if epoch - best[2] >= patience:
+            break
+    return Subspace(best[1], "distributed alignment search", losses)
+
+
+class _Rotation(torch.nn.Module):
+    """Orthonormal columns that a gradient can turn."""
+
+    def __init__(self, width: int, k: int, generator: torch.Generator) -> None:
+        super().__init__()
+        line = torch.nn.Linear(width, k, bias=False)
+        torch.nn.init.orthogonal_(line.weight, generator=generator)
+        self.line = torch.nn.utils.parametrizations.orthogonal(line, use_trivialization=False)  # which draws at random
+
+    @property
+    def basis(self) -> Float[Tensor, "width k"]:
+        return self.line.weight.T
+
+
+def _epoch(
+    mediator: Mediator, rotation: _Rotation, optimiser: Any, schedule: Any, batch: int, order: torch.Generator
+) -> float:
+    """Go over all pairs once; give the mean loss, in nats."""
+    total = 0.0
+    for chosen in torch.randperm(len(mediator), generator=order).split(batch):
+        rows = chosen.to(mediator.base.device)
+        with torch.enable_grad():
+            patched = patch_subspace(mediator.base[rows], mediator.source[rows], rotation.basis)
+            logits = mediator.logits(patched, chosen.tolist())
+            loss = torch.nn.functional.cross_entropy(logits.float(), mediator.pairs.expected[rows])
+            optimiser.zero_grad()
+            loss.backward(inputs=list(rotation.parameters()))
+        optimiser.step()
+        schedule.step()
+        total += loss.item() * len(chosen)
+    return total / len(mediator)
+
+
+def _classes(mediator: Mediator) -> Int[Tensor, " pair"]:
+    classes = mediator.pairs.classes
+    if classes is None or len(classes.unique()) != 2:
+        msg = "expected base prompts of two classes, such as those of nbtools.tasks.ioi_orders"
+        raise InputError(msg)
+    return classes
+
+
+def _shown(epochs: range, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(epochs, disable=not progress, desc="learning directions", leave=False)
+
+
+def _check(mediator: Mediator, k: int, epochs: int, batch: int, rate: float) -> None:
+    if not 1 <= k <= mediator.width:
+        msg = f"expected 1 to {mediator.width} directions, as many as the activation has numbers, got {k}"
+        raise InputError(msg)
+    for name, value in (("epochs", epochs), ("batch", batch), ("rate", rate)):
+        if not value > 0:
+            msg = f"expected {name} above 0, got {value}"
+            raise InputError(msg)
