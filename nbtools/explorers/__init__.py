@@ -2,5 +2,16 @@
 
 from nbtools.explorers.attention import AttentionExplorer, attention
 from nbtools.explorers.logit_lens import LogitLensExplorer, logit_lens
+from nbtools.explorers.patching import PatchingExplorer, patching
+from nbtools.explorers.steering import SteeringExplorer, steering
 
-__all__ = ["AttentionExplorer", "LogitLensExplorer", "attention", "logit_lens"]
+__all__ = [
+    "AttentionExplorer",
+    "LogitLensExplorer",
+    "PatchingExplorer",
+    "SteeringExplorer",
+    "attention",
+    "logit_lens",
+    "patching",
+    "steering",
+]

@@ -1,4 +1,4 @@
-"""What explorers share: a prompt to type in, and a model that answers the newest of what was asked."""
+"""What explorers share: a model that answers the newest of what was asked, and a prompt to type in."""
 
 from __future__ import annotations
 
@@ -18,16 +18,72 @@ if TYPE_CHECKING:
 
     from nbtools.views.base import View
 
-__all__ = ["PromptExplorer"]
+__all__ = ["Explorer", "PromptExplorer"]
 
 log = logging.getLogger(__name__)
 
 
-class PromptExplorer(Group):
-    """A prompt above some views; each change of it is a request, and only the newest is answered.
+class Explorer(Group):
+    """Controls above some views; each change of them is a request, and only the newest is answered.
 
     A subclass says what it asks for (`_asked`), answers that with the model (`_answer`), shows the answer
-    (`_publish`), and calls `_listen` once the first answer is on show.
+    (`_publish`), and has a label for what is to be said (`status`). What is wrong with a request loses nothing.
+
+    Attributes
+    ----------
+    error
+        What is wrong with what was asked, in a sentence; empty if nothing is. The last good result stays.
+    """
+
+    error = traitlets.Unicode()
+
+    status: widgets.Label
+
+    def __init__(
+        self, model: TransformerBridge, rows: Sequence[Sequence[View]], *, controls: Sequence[widgets.Widget] = ()
+    ) -> None:
+        self.model = model
+        self._latest: Latest[tuple[Any, ...]] = Latest(self._serve)
+        super().__init__(rows, controls=controls)
+
+    def _request(self, change: dict[str, Any]) -> None:
+        self._latest.submit(self._asked())
+
+    def _serve(self, request: tuple[Any, ...]) -> None:
+        """Answer a request; what is wrong with it is said, and loses nothing."""
+        try:
+            result = self._answer(*request)
+        except Exception as error:
+            self._explain(error, request)
+        else:
+            self._publish(result, *request)
+
+    def _explain(self, error: Exception, request: tuple[Any, ...]) -> None:
+        """Say what went wrong; what no one foresaw goes to the log as well."""
+        if isinstance(error, NbtoolsError):
+            self._complain(str(error))
+            return
+        self._complain(f"the model could not be run: {type(error).__name__}: {error}")
+        log.error("%s could not answer %r", type(self).__name__, request, exc_info=error)
+
+    def _complain(self, sentence: str) -> None:
+        self.error = sentence
+        self.status.value = f"⚠ {sentence}"
+
+    def _asked(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _answer(self, *request: Any) -> Any:
+        raise NotImplementedError
+
+    def _publish(self, result: Any, *request: Any) -> None:
+        raise NotImplementedError
+
+
+class PromptExplorer(Explorer):
+    """A prompt above some views; each keystroke is a request.
+
+    A subclass calls `_listen` once the first answer is on show.
 
     Attributes
     ----------
@@ -38,46 +94,22 @@ class PromptExplorer(Group):
     """
 
     text = traitlets.Unicode()
-    error = traitlets.Unicode()
 
     def __init__(
-        self, model: TransformerBridge, rows: Sequence[Sequence[View]], *, controls: Sequence[widgets.Widget] = ()
+        self,
+        model: TransformerBridge,
+        rows: Sequence[Sequence[View]],
+        *,
+        controls: Sequence[widgets.Widget] = (),
     ) -> None:
-        self.model = model
         self.prompt = widgets.Text(description="prompt", layout=widgets.Layout(width="auto"))
         self.status = widgets.Label()
-        self._latest: Latest[tuple[str, ...]] = Latest(self._serve)
-        super().__init__(rows, controls=[self.prompt, widgets.HBox([*controls, self.status])])
+        super().__init__(model, rows, controls=[self.prompt, widgets.HBox([*controls, self.status])])
 
     def _listen(self, *names: str) -> None:
         """Join the text box to the prompt, and answer each change of the prompt and of these traits from now on."""
         traitlets.link((self, "text"), (self.prompt, "value"))
         self.observe(self._request, ["text", *names])
 
-    def _request(self, change: dict[str, Any]) -> None:
-        self._latest.submit(self._asked())
-
-    def _serve(self, request: tuple[str, ...]) -> None:
-        """Answer a request; what is wrong with it is said, and loses nothing."""
-        try:
-            result = self._answer(*request)
-        except NbtoolsError as error:
-            self._complain(str(error))
-        except Exception as error:
-            self._complain(f"the model could not be run: {type(error).__name__}: {error}")
-            log.exception("%s could not answer %r", type(self).__name__, request)
-        else:
-            self._publish(result, *request)
-
-    def _complain(self, sentence: str) -> None:
-        self.error = sentence
-        self.status.value = f"⚠ {sentence}"
-
-    def _asked(self) -> tuple[str, ...]:
+    def _asked(self) -> tuple[Any, ...]:
         return (self.text,)
-
-    def _answer(self, *request: str) -> Any:
-        raise NotImplementedError
-
-    def _publish(self, result: Any, *request: str) -> None:
-        raise NotImplementedError

@@ -1,0 +1,179 @@
+"""The patching and steering explorers in a real JupyterLab: an estimate at once, and a page that goes on answering."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.browser.test_lab import pixels, shot, value
+from tests.conftest import need
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
+
+SETUP = """
+import nbtools as nb
+nb.setup(seed=0)
+model = nb.load()
+assert not nb.patching.prove(model)
+"""
+CLEAN = "When Mary and John went to the store, John gave a drink to"
+CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+LONG = "In the evening, when the rain was over and the street lamps were lit, we walked along the river and talked. "
+GRID = "canvas[aria-roledescription='patching grid']"
+PATCHING = f"""
+explorer = nb.explorers.patching(model, {CLEAN!r}, {CORRUPTED!r})
+explorer
+"""
+LONG_PATCHING = f"""
+explorer = nb.explorers.patching(model, {LONG + CLEAN!r}, {LONG + CORRUPTED!r}, answer=" Mary", wrong=" John", site="z")
+explorer
+"""
+STEERING = """
+joy = nb.patching.mean_difference(model, ["I love this", "I like this"], ["I hate this", "I fear this"], layer=12)
+explorer = nb.explorers.steering(model, "I think that dogs are", joy, layer=12)
+explorer
+"""
+EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
+SAYS = "[...document.querySelectorAll('.widget-label')].map(e => e.textContent).join('\\n')"
+WATCH = """([selector, before]) => {
+    const begin = performance.now(), grid = document.querySelector(selector);
+    window.painted = new Promise(done => {
+        const look = () => grid.toDataURL() !== before ? done(performance.now() - begin) : requestAnimationFrame(look);
+        look();
+    });
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _model() -> None:
+    from nbtools.models import embedded
+
+    need(embedded.status().present, "the embedded model: run `nbtools fetch` once")
+
+
+def open_explorer(open_notebook, cell: str):
+    notebook = open_notebook(SETUP, cell)
+    notebook.run_all()
+    notebook.page.locator(".widget-text input").first.wait_for()
+    return notebook
+
+
+def box(notebook, name: str):
+    return notebook.page.get_by_label(name, exact=True).first
+
+
+def says(notebook, pattern: str, *, timeout: float = 120) -> None:
+    """Wait until a label says something."""
+    notebook.page.wait_for_function(f"new RegExp({pattern!r}).test({SAYS})", timeout=1000 * timeout)
+
+
+def dress(page, theme: str) -> None:
+    page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+    page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
+
+
+def pick_cell(notebook, layer: int, column: int, *, layers: int = 30) -> None:
+    """Pin a cell with the arrow keys: where cells are is the view's own affair."""
+    grid = notebook.page.locator(GRID).first
+    grid.focus()
+    for key in ["Home", *["ArrowRight"] * column, *["ArrowDown"] * layers, *["ArrowUp"] * layer, "Enter"]:
+        notebook.page.keyboard.press(key)
+
+
+def test_a_new_prompt_paints_its_estimate_soon_and_ends_in_what_patch_gives(open_notebook, capsys):
+    notebook = open_explorer(open_notebook, PATCHING)
+    says(notebook, "all 420 cells are exact")
+    box(notebook, "clean").fill(CLEAN.replace("Mary", "Anna"))
+    notebook.page.evaluate(WATCH, [GRID, pixels(notebook.page.locator(GRID).first)])
+    notebook.page.keyboard.press("Enter")
+    seconds = notebook.page.evaluate("window.painted") / 1000
+    with capsys.disabled():
+        print(f"\nfrom Enter to the painted estimate: {seconds:.2f} s")
+    shot(notebook, "patching_estimate")
+    assert seconds < 30  # on a quiet machine about one; what is held here is that nobody waits for the sweep
+    says(notebook, "all 420 cells are exact")
+    assert value(notebook, "explorer.result.clean, explorer.error") == (CLEAN.replace("Mary", "Anna"), "")
+    assert box(notebook, "answer").get_attribute("placeholder") == "·Anna"
+    assert value(notebook, f"float(abs(explorer.result.effect - {EXACT}).max()) < 1e-4")
+
+
+def test_the_page_answers_while_exact_cells_fill_in_and_cancel_is_heard(open_notebook, capsys):
+    notebook = open_explorer(open_notebook, LONG_PATCHING)
+    page = notebook.page
+    says(notebook, "[1-9]\\d* of 270 cells are exact")
+    page.locator(GRID).first.hover(position={"x": 120, "y": 60})
+    hovered = page.locator(".nb-read").first.inner_text()
+    page.locator(GRID).first.hover(position={"x": 220, "y": 160})
+    assert page.locator(".nb-read").first.inner_text() != hovered
+    begin = time.perf_counter()
+    page.locator(GRID).first.click(position={"x": 120, "y": 60})
+    page.wait_for_function("document.body.textContent.includes('patched at head')")
+    pinned = time.perf_counter() - begin
+    assert page.evaluate(f"/\\d of 270 cells are exact/.test({SAYS})")
+    shot(notebook, "patching_running")
+    assert value(notebook, "explorer.busy, explorer.progress < explorer.total") == (True, True)  # a cell has its turn
+    begin = time.perf_counter()
+    page.get_by_role("button", name="cancel").click()
+    says(notebook, "stopped at \\d+ of 270")
+    stopped = time.perf_counter() - begin
+    with capsys.disabled():
+        print(f"\nwhile cells fill in: a click is answered after {pinned:.2f} s, cancel after {stopped:.2f} s")
+    assert stopped < 5
+    busy, progress, known = value(
+        notebook, "explorer.busy, explorer.progress, int(explorer.result.effect.notnull().sum())"
+    )
+    assert (busy, progress) == (False, known)
+    assert 0 < progress < 270
+
+
+def test_a_pinned_cell_shows_the_answers_with_that_patch_and_a_kept_run_stands_beside(open_notebook):
+    notebook = open_explorer(open_notebook, PATCHING)
+    page = notebook.page
+    says(notebook, "all 420 cells are exact")
+    pick_cell(notebook, 20, 9)
+    page.wait_for_function("document.body.textContent.includes('patched at layer 20, position 9 ·Mary')")
+    assert value(notebook, "explorer.layer, explorer.column, explorer.after.idxmax().item()") == (20, 9, " Mary")
+    shot(notebook, "patching_light")
+    box(notebook, "site").select_option("z")
+    says(notebook, "all 270 cells are exact")
+    box(notebook, "compare with").select_option(index=1)
+    page.wait_for_function(f'document.querySelectorAll("{GRID}").length === 2')
+    assert value(notebook, "explorer.compared is explorer.runs[0], explorer.site") == (True, "z")
+    dress(page, "Dark")
+    shot(notebook, "patching_dark")
+    dress(page, "Light")
+    box(notebook, "compare with").select_option(index=0)
+    page.wait_for_function(f'document.querySelectorAll("{GRID}").length === 1')
+
+
+def test_a_prompt_that_does_not_fit_is_explained_and_loses_nothing(open_notebook):
+    notebook = open_explorer(open_notebook, PATCHING)
+    says(notebook, "all 420 cells are exact")
+    picture = pixels(notebook.page.locator(GRID).first)
+    box(notebook, "corrupted").fill("When Mary")
+    notebook.page.keyboard.press("Enter")
+    says(notebook, "expected the same number of tokens")
+    assert pixels(notebook.page.locator(GRID).first) == picture
+    assert value(notebook, "explorer.result.corrupted") == CORRUPTED
+    shot(notebook, "patching_error")
+
+
+def test_a_slider_steers_the_next_token_and_the_text(open_notebook):
+    notebook = open_explorer(open_notebook, STEERING)
+    page = notebook.page
+    says(notebook, "steered by \\+0 in layer 12")
+    handle = page.get_by_role("slider").first
+    handle.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    says(notebook, "steered by \\+2 in layer 12")
+    plain, steered = value(notebook, "(lambda result: (result.plain, result.steered))(explorer.finish())")
+    expected = (
+        "[nb.patching.generate(model, explorer.text, edit=nb.patching.steering(model, joy, layer=12, coefficient=c))"
+        " for c in (0, 2)]"
+    )
+    assert value(notebook, expected) == [plain, steered]
+    papers = page.locator("textarea")
+    assert [papers.nth(number).input_value() for number in range(2)] == [plain, steered]
+    shot(notebook, "steering_light")
