@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.errors import InputError, NbtoolsError
@@ -21,7 +21,7 @@ from nbtools.patching.exact import sides
 from nbtools.patching.running import checked
 from nbtools.patching.sites import exchange, site_of
 from nbtools.runs.forward import forward
-from nbtools.tasks import LogitDifference, Probability, pair
+from nbtools.tasks import LogitDifference, LogProbability, Probability, pair
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -47,29 +47,6 @@ _ENDING = 32  # characters of a prompt that tell it from others
 
 SHOWN_SITES = tuple(name for name in SITES if name != "neurons")
 """A layer of the embedded model has 1536 neurons: no screen shows a row of them, and exact cells would take minutes."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogProbability:
-    """The logarithm of the probability of the answer, among the whole vocabulary, in nats.
-
-    Attributes
-    ----------
-    answer
-        A token id for each prompt.
-    """
-
-    answer: Int[Tensor, " prompt"]
-
-    name: ClassVar[str] = "log probability"
-    units: ClassVar[str] = "nats"
-
-    def __call__(
-        self, logits: Float[Tensor, "row vocabulary"], prompt: Int[Tensor, " row"] | None = None
-    ) -> Float[Tensor, " row"]:
-        """Give the log probability of each row's answer; without `prompt` row k is prompt k."""
-        answer = self.answer.to(logits.device)
-        return logits.log_softmax(-1).gather(1, (answer if prompt is None else answer[prompt])[:, None])[:, 0]
 
 
 METRICS: dict[str, Callable[[Task], Metric]] = {

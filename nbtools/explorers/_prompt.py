@@ -103,7 +103,7 @@ class PromptExplorer(Explorer):
         controls: Sequence[widgets.Widget] = (),
     ) -> None:
         self.prompt = widgets.Text(description="prompt", layout=widgets.Layout(width="auto"))
-        self.status = widgets.Label()
+        self.status = widgets.Label().add_class("nb-says")
         super().__init__(model, rows, controls=[self.prompt, widgets.HBox([*controls, self.status])])
 
     def _listen(self, *names: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.errors import InputError
-from nbtools.models.tokens import Tokens, tokens
+from nbtools.models.tokens import tokens
 from nbtools.patching import steering
-from nbtools.runs.forward import Edit, forward
+from nbtools.runs.forward import forward
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["SteeringResult", "checked_length", "grow", "slider_limit"]
+__all__ = ["SteeringResult", "checked_length", "slider_limit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +43,6 @@ class SteeringResult:
     after: xr.DataArray
     plain: str = ""
     steered: str = ""
-
-
-def grow(model: TransformerBridge, read: Tokens, edit: Mapping[str, Edit], length: int) -> Iterator[str]:
-    """Let the model go on, and give after each token all that it has added: what `nbtools.patching.generate` gives."""
-    ids, begin = read.ids[0].tolist(), len(read)
-    while len(ids) - begin < min(length, model.cfg.n_ctx - begin):
-        token = int(forward(model, ids, edit=edit).logits[0, -1].float().argmax())
-        if token == model.tokenizer.eos_token_id:
-            return
-        ids.append(token)
-        yield model.tokenizer.decode(ids[begin:], clean_up_tokenization_spaces=False)
 
 
 def slider_limit(

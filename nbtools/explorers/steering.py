@@ -16,10 +16,11 @@ from nbtools.errors import InputError
 from nbtools.explorers._answers import axis_end, leading, next_tokens, shares
 from nbtools.explorers._background import Background, Ending
 from nbtools.explorers._prompt import PromptExplorer
-from nbtools.explorers._steer_runs import SteeringResult, checked_length, grow, slider_limit
+from nbtools.explorers._steer_runs import SteeringResult, checked_length, slider_limit
 from nbtools.models.tokens import Tokens
 from nbtools.models.tokens import tokens as read_tokens
 from nbtools.patching import steering as steering_edit
+from nbtools.patching import written
 from nbtools.runs.forward import Edit, forward
 from nbtools.views.bars import Bars
 
@@ -159,12 +160,12 @@ class SteeringExplorer(PromptExplorer):
 
     def _written(self, read: Tokens, edit: dict[str, Edit], plain: str | None) -> Iterator[tuple[str, str]]:
         """Write both texts, a token of each at a time; without an edit they are one."""
-        first = grow(self.model, read, {}, self.length) if plain is None else iter([plain])
+        first = written(self.model, read, length=self.length) if plain is None else iter([plain])
         if not edit:
             yield from ((text, text) for text in first)
             return
         texts = ("", "")
-        for new in zip_longest(first, grow(self.model, read, edit, self.length)):
+        for new in zip_longest(first, written(self.model, read, length=self.length, edit=edit)):
             texts = tuple(old if text is None else text for text, old in zip(new, texts, strict=True))
             yield texts
 

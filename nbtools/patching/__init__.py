@@ -8,7 +8,7 @@ from nbtools.patching.mediator import Mediator
 from nbtools.patching.proof import prove
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import spread
-from nbtools.patching.steering import generate, mean_difference, steering
+from nbtools.patching.steering import generate, mean_difference, steering, written
 from nbtools.patching.subspace import Subspace, gradient_direction, learn_subspace, mean_direction, patch_subspace
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "split",
     "spread",
     "steering",
+    "written",
 ]

@@ -15,11 +15,11 @@ from nbtools.patching.exact import usable_site
 from nbtools.runs.forward import Edit, forward
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["generate", "mean_difference", "steering"]
+__all__ = ["generate", "mean_difference", "steering", "written"]
 
 
 def mean_difference(
@@ -125,6 +125,8 @@ def generate(
 ) -> str:
     """Let the model go on with a prompt while its activations are edited; give what it adds.
 
+    `written` takes the same, and gives the text as it grows.
+
     Parameters
     ----------
     prompt
@@ -141,6 +143,26 @@ def generate(
     >>> generate(load(), "The capital of France is", length=1)
     ' Paris'
     """
+    *_, text = ("", *written(model, prompt, length=length, edit=edit, temperature=temperature, seed=seed))
+    return text
+
+
+def written(
+    model: TransformerBridge,
+    prompt: Prompt,
+    *,
+    length: int = 20,
+    edit: Mapping[str, Edit] | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Let the model go on as `generate` does; after each token give all that it has added.
+
+    Examples
+    --------
+    >>> list(written(load(), "The capital of France is", length=2))
+    [' Paris', ' Paris.']
+    """
     read = tokens(model, prompt)
     if len(read.ids) != 1 or length < 1:
         msg = f"expected one prompt and a length of 1 or more, got {len(read.ids)} and {length}"
@@ -155,9 +177,9 @@ def generate(
         logits = forward(model, ids, edit=edit).logits[0, -1].float().cpu()
         token = int(logits.argmax()) if temperature == 0 else _drawn(logits / temperature, generator)
         if token == model.tokenizer.eos_token_id:
-            break
+            return
         ids.append(token)
-    return model.tokenizer.decode(ids[begin:], clean_up_tokenization_spaces=False)
+        yield model.tokenizer.decode(ids[begin:], clean_up_tokenization_spaces=False)
 
 
 def _drawn(logits: Float[Tensor, " vocabulary"], generator: torch.Generator) -> int:

@@ -3,7 +3,7 @@
 from nbtools.tasks.facts import facts
 from nbtools.tasks.interchange import Interchange, interchange
 from nbtools.tasks.ioi import ioi
-from nbtools.tasks.metric import LogitDifference, Metric, Probability
+from nbtools.tasks.metric import LogitDifference, LogProbability, Metric, Probability
 from nbtools.tasks.orders import ioi_orders
 from nbtools.tasks.pair import pair
 from nbtools.tasks.streams import repeated_tokens
@@ -11,6 +11,7 @@ from nbtools.tasks.task import Task
 
 __all__ = [
     "Interchange",
+    "LogProbability",
     "LogitDifference",
     "Metric",
     "Probability",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nbtools.errors import ArrayError
 
-__all__ = ["LogitDifference", "Metric", "Probability"]
+__all__ = ["LogProbability", "LogitDifference", "Metric", "Probability"]
 
 
 class Metric(Protocol):
@@ -87,10 +87,40 @@ class Probability:
         self, logits: Float[Tensor, "row vocabulary"], prompt: Int[Tensor, " row"] | None = None
     ) -> Float[Tensor, " row"]:
         """Give the probability of each row's answer; without `prompt` row k is prompt k."""
-        return _pick(_precise(logits).log_softmax(-1), self.answer, prompt).exp()
+        return LogProbability(self.answer)(logits, prompt).exp()
 
     def __repr__(self) -> str:
         return f"Probability(prompts={len(self.answer)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LogProbability:
+    """The logarithm of the probability of the answer, among the whole vocabulary.
+
+    Attributes
+    ----------
+    answer
+        A token id for each prompt.
+
+    Examples
+    --------
+    >>> LogProbability(torch.tensor([1]))(torch.tensor([[0.0, 0.0]])).exp().tolist()
+    [0.5]
+    """
+
+    answer: Int[Tensor, " prompt"]
+
+    name: ClassVar[str] = "log probability"
+    units: ClassVar[str] = "nats"
+
+    def __call__(
+        self, logits: Float[Tensor, "row vocabulary"], prompt: Int[Tensor, " row"] | None = None
+    ) -> Float[Tensor, " row"]:
+        """Give the log probability of each row's answer, in nats; without `prompt` row k is prompt k."""
+        return _pick(_precise(logits).log_softmax(-1), self.answer, prompt)
+
+    def __repr__(self) -> str:
+        return f"LogProbability(prompts={len(self.answer)})"
 
 
 def _precise(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

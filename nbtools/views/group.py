@@ -27,7 +27,7 @@ class Link:
 
     def __init__(self, one: View, other: View, dimensions: Sequence[str]) -> None:
         self.views, self.dimensions = (one, other), tuple(dimensions)
-        self._undo = []
+        self._undo, self._copying = [], False
         for dimension in dimensions:
             self._follow(one, other, dimension)
             self._follow(other, one, dimension)
@@ -38,7 +38,13 @@ class Link:
         trait, other = leader._pins[dimension], follower._pins[dimension]
 
         def copy(change: dict[str, Any]) -> None:
-            _pin(follower, other, change["new"])
+            if self._copying:
+                return  # what the follower makes of a pin is its own: sent back, two views could go on forever
+            self._copying = True
+            try:
+                _pin(follower, other, change["new"])
+            finally:
+                self._copying = False
 
         leader.observe(copy, trait)
         self._undo.append(lambda: leader.unobserve(copy, trait))
@@ -48,6 +54,7 @@ class Link:
         while self._undo:
             self._undo.pop()()
         _links.discard(self)
+        self.views[0]._links = [link for link in self.views[0]._links if link is not self]
 
     def __repr__(self) -> str:
         return f"Link({' ↔ '.join(type(view).__name__ for view in self.views)}, {', '.join(self.dimensions)})"

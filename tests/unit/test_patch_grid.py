@@ -74,6 +74,19 @@ def test_what_is_sent_stands_for_the_sweep(effect):
     assert (frame["note"], frame["complete"], frame["estimate"]) == ("0: into; 1: from", True, b"")
 
 
+def test_linked_grids_stay_answering_when_one_shows_heads(effect):
+    """A pin that the other grid reads in its own way is not sent back and forth."""
+    one, other = views.patch_grid(effect), views.patch_grid(effect)
+    views.link(one, other)
+    other.show(heads_of())
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        grid = (one, other)[draw.integers(2)]
+        grid.select(*(None if draw.random() < 0.2 else int(draw.choice(part)) for part in (LAYERS, [0, 1, 3])))
+    one.select(None, None)
+    assert one.column is None
+
+
 def test_what_an_array_does_not_say_is_left_out():
     frame = views.patch_grid([[0.1, 0.5], [0.2, np.nan]])._frame
     assert (frame["layers"], frame["kind"], frame["pins"], frame["texts"], frame["others"]) == (

@@ -91,9 +91,9 @@ def test_another_prompt_is_written_on_from(talker, direction, explorer):
 
 
 def test_the_text_of_the_model_as_it_is_is_written_once(explorer, monkeypatch):
-    edits, grow = [], MODULE.grow
+    edits, written = [], MODULE.written
     monkeypatch.setattr(
-        MODULE, "grow", lambda model, read, edit, length: edits.append(edit) or grow(model, read, edit, length)
+        MODULE, "written", lambda *given, edit=None, **more: edits.append(edit) or written(*given, edit=edit, **more)
     )
     explorer.coefficient = 1
     explorer.coefficient = 2
@@ -133,13 +133,13 @@ def test_finish_makes_a_notebook_deterministic(talker, direction):
 
 
 def test_finish_writes_what_an_interrupt_left(talker, direction, monkeypatch):
-    def interrupted(*asked):
+    def interrupted(*asked, **more):
         yield "half"
         raise KeyboardInterrupt
 
     explorer = explore(talker, direction)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(MODULE, "grow", interrupted)
+        patch.setattr(MODULE, "written", interrupted)
         explorer.coefficient = 3
     assert (explorer.busy, explorer.result.steered) == (False, "half")
     assert explorer.finish().steered == written(talker, direction, coefficient=3)
@@ -147,7 +147,7 @@ def test_finish_writes_what_an_interrupt_left(talker, direction, monkeypatch):
 
 def test_a_text_that_has_ended_stays_while_the_other_grows(talker, direction, monkeypatch):
     grow = {True: ["a"], False: ["b", "bc"]}
-    monkeypatch.setattr(MODULE, "grow", lambda model, read, edit, length: iter(grow[bool(edit)]))
+    monkeypatch.setattr(MODULE, "written", lambda *given, edit=None, **more: iter(grow[bool(edit)]))
     explorer = explore(talker, direction, coefficient=3)
     assert (explorer.result.plain, explorer.result.steered) == ("bc", "a")
 
