@@ -6,6 +6,7 @@ Views know nothing of models: they take arrays and tokens, and give back what wa
 from nbtools.views.attention import Attention, attention
 from nbtools.views.bars import Bars, bars
 from nbtools.views.base import View
+from nbtools.views.direction import Direction, direction
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
 from nbtools.views.lens_grid import LensGrid, lens_grid
@@ -16,6 +17,7 @@ __all__ = [
     "Attention",
     "Bars",
     "Compare",
+    "Direction",
     "Group",
     "HeadGrid",
     "LensGrid",
@@ -26,6 +28,7 @@ __all__ = [
     "attention",
     "bars",
     "compare",
+    "direction",
     "head_grid",
     "lens_grid",
     "link",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from nbtools import views
 from tests.conftest import need
+from tests.unit.test_direction import projections_of, spread_of
 from tests.unit.test_lens_grid import lens_of
 from tests.unit.test_patch_grid import effect_of
 from tests.unit.test_views import HOSTILE
@@ -42,10 +43,11 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     bars = views.bars(dict(zip(tokens, np.linspace(0, 1, len(tokens)), strict=True)))
     effect = effect_of(tokens=tokens, sources=tokens[::-1])
     patched = views.patch_grid(effect.where(effect.layer > 3), estimate=effect, selected=(4, 1))
+    moved = views.direction(spread_of(level=0.95), projections_of(), share=0.5)
     views.link(strip, attention)
     views.link(grid, attention)
     views.link(strip, patched)
-    return views.Group([[strip], [grid, attention], [lens], [bars], [patched]])
+    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved]])
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import { describe, expect, test } from "vitest";
 import attention, { layout } from "../../nbtools/views/attention/attention.js";
 import bars from "../../nbtools/views/bars/bars.js";
+import direction, { layout as directionLayout } from "../../nbtools/views/direction/direction.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
 import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
 import patchGrid, { layout as patchLayout } from "../../nbtools/views/patch_grid/patch_grid.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
-import { FORMS, HOSTILE, attentionState, barsFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
+import { FORMS, HOSTILE, attentionState, barsFrame, directionFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
 // `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
@@ -45,6 +46,12 @@ const VIEWS = [
     state: (options) => ({ _frame: patchFrame(options) }), larger: { layers: [3, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
     pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
     spot: ({ main }) => [main(), [patchLayout(patchFrame()).right - 2, 7]],
+  },
+  {
+    name: "direction", view: direction, state: (options) => ({ _frame: directionFrame(options) }), painted: true,
+    larger: { parts: ["v", "row", "null", "v along row"], shares: [-1, 0, 0.5, 1, 2, 3] },
+    pin: "share", free: 0, first: 1, next: 0.5, late: 3,
+    spot: ({ main }) => [main(), [40 + (2 / 3) * directionLayout(directionFrame()).plot, 60]],
   },
 ];
 

@@ -127,3 +127,24 @@ export function patchFrame({
     ...scale(form, -1, 1, label), ...facts,
   };
 }
+
+// At share s the value of part p is p - s, with half as much below as above; the second share has none for the last
+// part. Bases of the first class lie at 0 and are moved to 1, the others the other way round; one pair is undefined.
+export function directionFrame({
+  parts = ["v", "row", "<img src=x>"], shares = [-1, 0, 0.5, 1, 2], missing = [[2, 1]], band = "95 % interval", pairs = 7, lost = [6],
+  sides = ["ABBA", "BABA"], form = FORMS.DataView, label = "logit difference (nats)", ...facts
+} = {}) {
+  const [every, among] = [parts.map((_, part) => part), (part, at) => missing.some(([one, other]) => one === part && other === at)];
+  const curve = (add) => form(Float32Array.from(every.flatMap((part) => shares.map((share, at) => (among(part, at) ? NaN : part - share + add)))));
+  const [ids, side] = [[...Array(pairs).keys()], (pair) => pair % 2];
+  const along = (give) => form(Float32Array.from(every.flatMap(() => ids.map((pair) => (lost.includes(pair) ? NaN : give(pair))))));
+  const none = form(new Float32Array(0));
+  const ends = [shares[0], shares.at(-1)];
+  return {
+    parts: [...parts], ends, sides: [...sides], band, label, vmin: -2, vmax: 3, value_ticks: [-2, 0, 2], share_ticks: ends,
+    plots: parts.map(() => ({ limits: [0, 1], reach: ends, peak: 1, ticks: [0, 1] })), shares: form(Float32Array.from(shares)),
+    mean: curve(0), low: band ? curve(-0.25) : none, high: band ? curve(0.5) : none,
+    base: along(side), source: along((pair) => 1 - side(pair)), patched: along((pair) => 1 - side(pair)),
+    base_class: form(Uint8Array.from(ids, side)), source_class: form(Uint8Array.from(ids, (pair) => 1 - side(pair))), ...facts,
+  };
+}
