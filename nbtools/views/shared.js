@@ -66,6 +66,32 @@ export function step(key, at, count) {
   return Math.max(0, Math.min(count - 1, at + moves[key]));
 }
 
+// A grid of layers, the last on top, and of columns of which a window is drawn, from the column `from` on. A cell is
+// { layer, [across]: column }, in places and not in names; `left` and `top` are the margins of the cells.
+export function windowed(left, top, across) {
+  const clamp = (value, most) => Math.max(0, Math.min(most, value));
+  const inside = (box, layer, column) => ({ layer: clamp(layer, box.rows - 1), [across]: clamp(column, box.count - 1) });
+  return {
+    inside,
+    // The cell under a point, or null.
+    spot(box, x, y, from = 0) {
+      const [column, row] = [Math.floor((x - left) / box.cell), Math.floor((y - top) / box.row)];
+      if (column < 0 || column >= box.shown || row < 0 || row >= box.rows) return null;
+      return { layer: box.rows - 1 - row, [across]: from + column };
+    },
+    // The cell that a key leads to, or null.
+    moved(key, cell, box) {
+      const far = box.count;
+      const ways = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], Home: [0, -far], End: [0, far] };
+      return key in ways ? inside(box, cell.layer + ways[key][0], cell[across] + ways[key][1]) : null;
+    },
+    // The window, moved as little as is needed for a column to lie in it.
+    revealed({ count, shown }, from, column) {
+      return clamp(Math.max(Math.min(from, column), column - shown + 1), count - shown);
+    },
+  };
+}
+
 // A canvas that is sharp on every screen; drawing is in CSS pixels.
 export function sized(canvas, width, height) {
   const ratio = globalThis.devicePixelRatio || 1;

@@ -1,6 +1,6 @@
 import {
   FONT, bytes, follow, framed, hatch, ink, keys, legend, node, number, paint, put, repaint, resized, shade, shorten, sized, theme,
-  visible,
+  visible, windowed,
 } from "../shared.js";
 
 const ROOM = 844; // width of the view, until the host tells
@@ -25,25 +25,7 @@ export function layout(rows, count, room = ROOM) {
   return { rows, count, shown, cell, row, wide, right, bottom, width: right + RIGHT, height: bottom + BOTTOM };
 }
 
-// The cell under a point, or null; `from` is the first position that is drawn. The last layer is on top.
-export function spot(box, x, y, from = 0) {
-  const [column, row] = [Math.floor((x - LEFT) / box.cell), Math.floor((y - TOP) / box.row)];
-  if (column < 0 || column >= box.shown || row < 0 || row >= box.rows) return null;
-  return { layer: box.rows - 1 - row, position: from + column };
-}
-
-const inside = (box, layer, position) => ({ layer: clamp(layer, box.rows - 1), position: clamp(position, box.count - 1) });
-
-export function moved(key, { layer, position }, box) {
-  const far = box.count;
-  const ways = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], Home: [0, -far], End: [0, far] };
-  return key in ways ? inside(box, layer + ways[key][0], position + ways[key][1]) : null;
-}
-
-// The window, moved as little as is needed for a position to lie in it.
-export function revealed({ count, shown }, from, position) {
-  return clamp(Math.max(Math.min(from, position), position - shown + 1), count - shown);
-}
+export const { inside, moved, revealed, spot } = windowed(LEFT, TOP, "position");
 
 // The number whose float16 has these bits, if it is not negative.
 export const half = (bits) =>

@@ -1,6 +1,6 @@
 import {
   FONT, bytes, floats, follow, framed, hatch, keyboardOn, keys, legend, node, number, paint, repaint, resized, shade, shorten, sized,
-  theme, visible,
+  theme, visible, windowed,
 } from "../shared.js";
 
 const ROOM = 844; // width of the view, until the host tells
@@ -34,25 +34,7 @@ export function layout(frame, room = ROOM) {
   return { rows, count, shown, cell, row, wide, right: LEFT + wide, bottom, flat, low, text, width, height };
 }
 
-// The cell under a point, or null; `from` is the first column that is drawn. The last layer is on top.
-export function spot(box, x, y, from = 0) {
-  const [column, row] = [Math.floor((x - LEFT) / box.cell), Math.floor((y - TOP) / box.row)];
-  if (column < 0 || column >= box.shown || row < 0 || row >= box.rows) return null;
-  return { layer: box.rows - 1 - row, column: from + column };
-}
-
-const inside = (box, layer, column) => ({ layer: clamp(layer, box.rows - 1), column: clamp(column, box.count - 1) });
-
-export function moved(key, { layer, column }, box) {
-  const far = box.count;
-  const ways = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], Home: [0, -far], End: [0, far] };
-  return key in ways ? inside(box, layer + ways[key][0], column + ways[key][1]) : null;
-}
-
-// The window, moved as little as is needed for a column to lie in it.
-export function revealed({ count, shown }, from, column) {
-  return clamp(Math.max(Math.min(from, column), column - shown + 1), count - shown);
-}
+export const { inside, moved, revealed, spot } = windowed(LEFT, TOP, "column");
 
 // Where a cell lies; a row or a column if the other part is -1.
 export function place(box, { layer, column }, from = 0) {
