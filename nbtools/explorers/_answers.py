@@ -10,14 +10,14 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from nbtools.models.tokens import label
+from nbtools.measures.predictions import label_tokens
 from nbtools.views.bars import Bars
 from nbtools.views.group import link
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["AnswerPanels", "axis_end", "leading", "next_tokens", "shares"]
+__all__ = ["AnswerPanels", "axis_end", "leading", "shares"]
 
 _TOP = 4  # most probable tokens of each run
 
@@ -31,18 +31,6 @@ def leading(runs: Sequence[Float[Tensor, " vocabulary"]], top: int) -> list[int]
     """Give the ids that are among the most probable of any run, most probable first."""
     ids = {token for run in runs for token in run.topk(min(top, len(run))).indices.tolist()}
     return sorted(ids, key=lambda token: (-max(float(run[token]) for run in runs), token))
-
-
-def next_tokens(model: TransformerBridge, run: Float[Tensor, " vocabulary"], ids: Sequence[int]) -> xr.DataArray:
-    """Give the probability of some tokens as `nbtools.measures.next_token` does."""
-    texts = np.array([label(model, token) for token in ids], dtype=object)
-    return xr.DataArray(
-        run[list(ids)].numpy().astype(np.float32),
-        dims="token",
-        coords={"token": texts, "token_id": ("token", np.array(ids))},
-        name="probability",
-        attrs={"model": str(model.cfg.model_name), "units": "probability"},
-    )
 
 
 def axis_end(*runs: xr.DataArray) -> float:
@@ -79,7 +67,7 @@ class AnswerPanels:
         """
         ids = leading([base, source], _TOP)
         ids += [] if patched is None else [token for token in leading([patched], _TOP) if token not in ids]
-        before, other, *after = (next_tokens(model, run, ids) for run in (base, source, patched) if run is not None)
+        before, other, *after = (label_tokens(model, run, ids) for run in (base, source, patched) if run is not None)
         end = axis_end(before, other, *after)
         into = [f"{names[0]} run", *("patched" for _ in after)]
         self.into.show(before, *after, names=into, vmin=0, vmax=end)

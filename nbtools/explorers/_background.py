@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from nbtools.runs.latest import running_loop
+
 __all__ = ["Background", "Ending"]
 
 Piece = TypeVar("Piece")
@@ -57,7 +59,7 @@ class Background(Generic[Piece]):
         self._job: _Job[Piece] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._owner = threading.get_ident()
-        self._loop = _running_loop()
+        self._loop = running_loop()
 
     @property
     def busy(self) -> bool:
@@ -135,10 +137,3 @@ class Background(Generic[Piece]):
         if self._timer is not None:
             self._timer.cancel()
         job.end(ending)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

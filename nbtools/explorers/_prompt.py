@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -38,6 +38,9 @@ class Explorer(Group):
     error = traitlets.Unicode()
 
     status: widgets.Label
+    _asked: Callable[[], tuple[Any, ...]]
+    _answer: Callable[..., Any]
+    _publish: Callable[..., None]
 
     def __init__(
         self, model: TransformerBridge, rows: Sequence[Sequence[View]], *, controls: Sequence[widgets.Widget] = ()
@@ -69,15 +72,6 @@ class Explorer(Group):
     def _complain(self, sentence: str) -> None:
         self.error = sentence
         self.status.value = f"⚠ {sentence}"
-
-    def _asked(self) -> tuple[Any, ...]:
-        raise NotImplementedError
-
-    def _answer(self, *request: Any) -> Any:
-        raise NotImplementedError
-
-    def _publish(self, result: Any, *request: Any) -> None:
-        raise NotImplementedError
 
 
 class PromptExplorer(Explorer):

@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.errors import InputError
-from nbtools.explorers._answers import axis_end, leading, next_tokens, shares
+from nbtools.explorers._answers import axis_end, leading, shares
 from nbtools.explorers._background import Background, Ending
 from nbtools.explorers._prompt import PromptExplorer
 from nbtools.explorers._steer_runs import SteeringResult, checked_length, slider_limit
+from nbtools.measures.predictions import label_tokens
 from nbtools.models.tokens import Tokens
 from nbtools.models.tokens import tokens as read_tokens
 from nbtools.patching import steering as steering_edit
@@ -142,7 +143,7 @@ class SteeringExplorer(PromptExplorer):
         run = shares(forward(self.model, read, edit=edit).logits[0, -1]) if edit else base
         ids = leading([base], _TOP)
         ids += [token for token in leading([run], _TOP) if token not in ids]
-        before, after = (next_tokens(self.model, each, ids) for each in (base, run))
+        before, after = (label_tokens(self.model, each, ids) for each in (base, run))
         return read, SteeringResult(text, layer, coefficient, before, after)
 
     def _publish(self, found: tuple[Tokens, SteeringResult], *request: Any) -> None:

@@ -15,11 +15,13 @@ from nbtools.models.tokens import Prompt, Tokens, label, tokens
 from nbtools.runs.forward import forward
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformer_lens.model_bridge import TransformerBridge
 
     from nbtools.runs.forward import Edit
 
-__all__ = ["next_token", "surprise", "surprise_of"]
+__all__ = ["label_tokens", "next_token", "surprise", "surprise_of"]
 
 
 def next_token(
@@ -65,18 +67,29 @@ def next_token(
     logits = forward(model, read, edit=edit).logits[0, position]
     probabilities = logits.double().softmax(-1)
     ids = torch.arange(len(logits)) if top is None else probabilities.topk(top).indices.cpu()
-    values = probabilities.cpu()[ids].numpy()
+    prompt_text = "".join(read.labels[0]) if model.tokenizer is not None else " ".join(read.labels[0])
+    return label_tokens(model, probabilities.cpu(), ids.tolist()).assign_attrs(
+        prompt=prompt_text, position=position % len(read)
+    )
+
+
+def label_tokens(
+    model: TransformerBridge, probabilities: Float[Tensor, " vocabulary"], ids: Sequence[int]
+) -> xr.DataArray:
+    """Give the probabilities of some tokens with their texts: what `next_token` gives.
+
+    Examples
+    --------
+    >>> label_tokens(load(), torch.full([49152], 1 / 49152), [7042]).token.values.tolist()
+    [' Paris']
+    """
+    texts = np.array([label(model, token) for token in ids], dtype=object)
     return xr.DataArray(
-        values.astype(np.float32),
+        probabilities[list(ids)].numpy().astype(np.float32),
         dims="token",
-        coords={"token": _texts(model, ids), "token_id": ("token", ids.numpy())},
+        coords={"token": texts, "token_id": ("token", np.array(ids))},
         name="probability",
-        attrs={
-            "model": str(model.cfg.model_name),
-            "prompt": "".join(read.labels[0]) if model.tokenizer is not None else " ".join(read.labels[0]),
-            "position": position % len(read),
-            "units": "probability",
-        },
+        attrs={"model": str(model.cfg.model_name), "units": "probability"},
     )
 
 
@@ -134,7 +147,3 @@ def _check(model: TransformerBridge, positions: int, prompts: int, position: int
     if top is not None and not 1 <= top <= model.cfg.d_vocab:
         msg = f"top must be between 1 and {model.cfg.d_vocab}, got {top}"
         raise InputError(msg)
-
-
-def _texts(model: TransformerBridge, ids: torch.Tensor) -> np.ndarray:
-    return np.array([label(model, int(token)) for token in ids], dtype=object)

@@ -96,9 +96,7 @@ def attribute(
     with lock(model):
         check_model(model)
         values, ends = _estimate(model, plan, base.ids, source.ids, checked(measured), steps)
-    return labelled(
-        values, plan, task, base, source, ends, model=model, metric=measured, direction=direction, engine="attribution"
-    )
+    return labelled(values, plan, task, ends, model=model, metric=measured, direction=direction, engine="attribution")
 
 
 def _estimate(

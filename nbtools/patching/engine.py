@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from nbtools.patching.twin import Twin
+    from nbtools.runs.forward import Run
 
 __all__ = ["HookedEngine", "Patched", "Reads", "Scorer"]
 
@@ -74,9 +76,13 @@ class Scorer:
 class Patched:
     """What engines need: the source's activations, and the hooks that put them in."""
 
-    def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor) -> None:
-        self.model, self.plan, self.base = model, plan, base
-        self.source = forward(model, source, capture=[plan.site.at(layer) for layer in plan.layers])
+    def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor, scorer: Scorer) -> None:
+        self.model, self.plan, self.base, self._source, self.scorer = model, plan, base, source, scorer
+
+    @cached_property
+    def source(self) -> Run:
+        """A run of the source that holds the activations of the site in all layers of the sweep."""
+        return forward(self.model, self._source, capture=[self.plan.site.at(layer) for layer in self.plan.layers])
 
     def hooks(self, batch: Batch, layer: int, run: Callable[[list], object]) -> list[tuple[str, Any]]:
         """Give the hooks that patch every run of a batch, all in one layer.
@@ -103,10 +109,11 @@ class Patched:
     def _edit(self, prompt: np.ndarray, layer: int, axes: dict[str, Tensor]) -> tuple[str, Any]:
         name = self.plan.site.at(layer)
         dims = {self.plan.site.axes.index(axis): places for axis, places in axes.items()}
+        given = self.source[name]
 
         def change(value: Tensor, hook: object) -> Tensor:
             own = value if works_in_place(name) else value.clone()
-            return exchange(own, self.source[name], self._tensor(prompt), dims)
+            return exchange(own, given, self._tensor(prompt), dims)
 
         return name, change
 
@@ -116,10 +123,6 @@ class Patched:
 
 class HookedEngine(Patched):
     """Full runs of the hooked model, many patches in one batch: what every architecture can do."""
-
-    def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor, scorer: Scorer) -> None:
-        super().__init__(model, plan, base, source)
-        self.scorer = scorer
 
     def ends(self) -> list[np.ndarray]:
         """Give the metric of the two runs as they are."""

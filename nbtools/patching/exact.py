@@ -100,8 +100,8 @@ class Sweep:
         values, ends = self.running.values, self.running.ends
         across = (slice(None), *[None] * (values.ndim - 1))
         return labelled(
-            values - ends[0][across], self.plan, self.task, self.base, self.source, ends, model=self.model,
-            metric=self.metric, direction=self.direction, engine=self.engine, complete=self.done >= self.total,
+            values - ends[0][across], self.plan, self.task, ends, model=self.model, metric=self.metric,
+            direction=self.direction, engine=self.engine, complete=self.done >= self.total,
         )  # fmt: skip
 
 
@@ -123,8 +123,6 @@ def labelled(
     changes: np.ndarray,
     plan: Plan,
     task: Task,
-    base: Tokens,
-    source: Tokens,
     ends: np.ndarray,
     *,
     model: TransformerBridge,
@@ -144,7 +142,7 @@ def labelled(
         coords[name] = axis if axis.ndim == 1 else plan.names
         if name in ("position", "query", "key") and axis.ndim == 1 and len(task) == 1:
             prefix = "" if name == "position" else f"{name}_"
-            for kind, side in (("token", base), ("source_token", source)):
+            for kind, side in zip(("token", "source_token"), sides(task, direction), strict=True):
                 coords[f"{prefix}{kind}"] = (name, np.array(side.labels[0], dtype=object)[axis])
     attrs = {
         "model": str(model.cfg.model_name),

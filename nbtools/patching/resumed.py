@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nbtools.patching.calls import recorded_calls
+from nbtools.patching.calls import Call, recorded_calls
 from nbtools.patching.engine import Patched, Scorer
 from nbtools.patching.packed import Given, Lane
 from nbtools.patching.plan import Batch, Plan
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["ResumedEngine"]
 
 _TOKENS_AT_ONCE = 1024  # beyond this a batch leaves the processor's cache without multiplying any faster
-_PLAIN = ("resid_pre", "resid_post", "z")  # a reference run holds all that these need
 
 
 class ResumedEngine(Patched):
@@ -35,18 +35,20 @@ class ResumedEngine(Patched):
     """
 
     def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor, scorer: Scorer) -> None:
-        self.twin, self.scorer = twin_of(model), scorer
+        super().__init__(model, plan, base, source, scorer)
+        self.twin = twin_of(model)
         self.kept = self.twin.reference(torch.cat([base, source]))
-        if plan.site.name in _PLAIN:
-            self.model, self.plan, self.base = model, plan, base
-        else:
-            super().__init__(model, plan, base, source)
-            with recorded_calls(model, plan.layers) as self.calls:
-                model(base, use_cache=False)
         self.whole_rows = plan.site.axes == ("position", "")
         if self.whole_rows:
             self.streams = {layer: self._all_positions(layer) for layer in plan.layers}
         scorer.learn_direction(self.twin)
+
+    @cached_property
+    def calls(self) -> dict[int, Call]:
+        """With what the hooked layers are called in the base run; a sweep that runs none of them does not ask."""
+        with recorded_calls(self.model, self.plan.layers) as calls:
+            self.model(self.base, use_cache=False)
+        return calls
 
     def ends(self) -> list[np.ndarray]:
         """Give the metric of the two runs as they are."""

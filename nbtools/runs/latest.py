@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Latest"]
+__all__ = ["Latest", "running_loop"]
 
 Request = TypeVar("Request")
 
@@ -40,7 +40,7 @@ class Latest(Generic[Request]):
         self._serving = threading.Lock()
         self._scheduled = False
         self._owner = threading.get_ident()
-        self._loop = _running_loop()
+        self._loop = running_loop()
 
     @property
     def waiting(self) -> bool:
@@ -84,7 +84,14 @@ class Latest(Generic[Request]):
             return (self._slot.pop(),) if self._slot else None
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Give the event loop that runs on this thread, if one does.
+
+    Examples
+    --------
+    >>> running_loop() is None
+    True
+    """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
