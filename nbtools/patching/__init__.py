@@ -3,18 +3,29 @@
 from nbtools.patching.ablation import ablation
 from nbtools.patching.attribution import attribute
 from nbtools.patching.diagnosis import Diagnosis, compare_patches, diagnose, reader_weights, split
+from nbtools.patching.editing import RankOneEdit, rank_one_edit, second_moment
 from nbtools.patching.exact import Sweep, patch
 from nbtools.patching.mediator import Mediator
+from nbtools.patching.moving import move_along
+from nbtools.patching.pairwise import pair_directions, patch_directions
 from nbtools.patching.proof import prove
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import spread
 from nbtools.patching.steering import generate, mean_difference, steering, written
-from nbtools.patching.subspace import Subspace, gradient_direction, learn_subspace, mean_direction, patch_subspace
+from nbtools.patching.subspace import (
+    Subspace,
+    gradient_direction,
+    learn_subspace,
+    learning,
+    mean_direction,
+    patch_subspace,
+)
 
 __all__ = [
     "SITES",
     "Diagnosis",
     "Mediator",
+    "RankOneEdit",
     "Subspace",
     "Sweep",
     "ablation",
@@ -24,12 +35,18 @@ __all__ = [
     "generate",
     "gradient_direction",
     "learn_subspace",
+    "learning",
     "mean_difference",
     "mean_direction",
+    "move_along",
+    "pair_directions",
     "patch",
+    "patch_directions",
     "patch_subspace",
     "prove",
+    "rank_one_edit",
     "reader_weights",
+    "second_moment",
     "split",
     "spread",
     "steering",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +16,10 @@ from nbtools.errors import ArrayError, HookError, InputError
 from nbtools.naming import HeadLike, parse_head
 from nbtools.patching.calls import Call, recorded_calls
 from nbtools.patching.exact import usable_site
-from nbtools.patching.packed import Lane, Reference
+from nbtools.patching.packed import Lane
 from nbtools.patching.proof import prove
 from nbtools.patching.sites import Site, count
-from nbtools.patching.twin import Twin, twin_of
+from nbtools.patching.twin import twin_of
 from nbtools.runs.forward import check_model, lock, works_in_place
 from nbtools.runs.threads import settle_threads
 
@@ -83,17 +85,43 @@ class Mediator:
         position: int | str = "END",
         head: int | HeadLike | None = None,
     ) -> None:
-        self.model, self.pairs, self.site = model, pairs, _vector_site(model, site)
-        self.layer, self.position = _layer(model, layer), position
-        self.head = _head(model, self.site, self.layer, head)
-        self.at = _positions(pairs, position)
+        self.model, self.pairs, self.layer = model, pairs, _layer(model, layer)
+        self._choose(site, position, head)
         settle_threads()
         with lock(model), torch.no_grad():
             check_model(model)
             self._problem = prove(model)
-            runs = [self._read(side.ids) for side in (pairs.base, pairs.source)]
-        (self.base, self._call), (self.source, _) = runs
-        self._kept: tuple[Twin, Reference] | None = None
+            self._twin = None if self._problem else twin_of(model)
+            self._calls = self._run_both()
+            self.base, self.source = map(self._value, self._calls)
+
+    def beside(self, site: str, *, position: int | str = "END", head: int | HeadLike | None = None) -> Mediator:
+        """Give another activation of the same layer in the same runs, without running the layers below again.
+
+        Parameters
+        ----------
+        site, position, head
+            As for the first.
+
+        Examples
+        --------
+        >>> from nbtools.tasks import ioi_orders
+        >>> model = load()
+        >>> stream = Mediator(model, ioi_orders(model, pairs=4, template=0), "resid_post", layer=20)
+        >>> stream.beside("z", head="20.0")
+        Mediator(z, layer=20, position='END', head=0, pairs=4, width=64)
+        """
+        other = copy.copy(self)
+        other._choose(site, position, head)
+        with lock(self.model), torch.no_grad():
+            other._check()
+            other.base, other.source = map(other._value, self._calls)
+        return other
+
+    def _choose(self, site: str, position: int | str, head: int | HeadLike | None) -> None:
+        self.site, self.position = _vector_site(self.model, site), position
+        self.head = _head(self.model, self.site, self.layer, head)
+        self.at = _positions(self.pairs, position)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -140,8 +168,14 @@ class Mediator:
             raise ArrayError(msg)
         parts = [slice(begin, begin + _AT_ONCE) for begin in range(0, len(chosen), _AT_ONCE)]
         with lock(self.model):
-            check_model(self.model)
+            self._check()
             return torch.cat([self._run(values[part], chosen[part]) for part in parts])
+
+    def _check(self) -> None:
+        check_model(self.model)
+        if self._twin is not None and not self._twin.is_current(self.model):
+            msg = f"the weights of the model were replaced after {self!r} was made: make it again"
+            raise InputError(msg)
 
     def _run(self, values: Float[Tensor, "pair width"], chosen: np.ndarray) -> Float[Tensor, "pair vocabulary"]:
         where = torch.as_tensor(chosen, device=values.device)
@@ -158,13 +192,13 @@ class Mediator:
     ) -> Float[Tensor, "pair position d_model"]:
         """Give the stream after the mediator's layer, or into it where that is the mediator."""
         if self.site.name == "resid_pre":
-            stream = self._call.hidden[where].clone()
+            stream = self._calls[0].hidden[where].clone()
             stream[torch.arange(len(where)), at] = values
             return stream
-        return self._call.again(self.model, where, [(self.site.at(self.layer), self._putting(values, at))])
+        return self._calls[0].again(self.model, where, [(self.site.at(self.layer), self._putting(values, at))])
 
     def _to_the_end(self, stream: Float[Tensor, "pair position d_model"], lanes: list[Lane]) -> Tensor:
-        twin, kept = self._resumed()
+        twin, kept = self._twin, self._kept
         ends, begin = [], 0
         for lane in lanes:
             rows = stream[begin : begin + len(lane), lane.start :].flatten(0, 1)
@@ -178,48 +212,59 @@ class Mediator:
             ends.append(rows.unflatten(0, (len(lane), -1))[:, -1])
         return twin.logits(torch.cat(ends))
 
-    def _resumed(self) -> tuple[Twin, Reference]:
-        twin = twin_of(self.model)
-        if self._kept is None or self._kept[0] is not twin:
-            with torch.no_grad():
-                self._kept = (twin, twin.reference(self.pairs.base.ids, streams=False))
-        return self._kept
-
     def _run_in_full(self, values: Tensor, where: Tensor, at: Tensor) -> Tensor:
         hook = (self.site.at(self.layer), self._putting(values, at))
         return self.model.run_with_hooks(self.pairs.base.ids[where], fwd_hooks=[hook])[:, -1].float()
 
     def _putting(self, values: Float[Tensor, "pair width"], at: Int[Tensor, " pair"]):
         """Give the hook that puts values in the mediator's place."""
-        every, in_place = torch.arange(len(values), device=values.device), works_in_place(self.site.hook)
+        in_place, index = works_in_place(self.site.hook), self._index(at)
 
         def put(value: Tensor, hook: object) -> Tensor:
             own = value if in_place else value.clone()
-            index = (every, at) if self.head is None else (every, at, self.head)
             own[index] = values.reshape(own[index].shape).to(own)
             return own
 
         return put
 
-    def _read(self, ids: Int[Tensor, "pair position"]) -> tuple[Float[Tensor, "pair width"], Call]:
-        """Run up to the mediator's layer; give the activation, and with what the layer was called."""
-        parts = [slice(begin, begin + _AT_ONCE) for begin in range(0, len(ids), _AT_ONCE)]
-        values, calls = zip(*(self._read_some(ids[part], self.at[part]) for part in parts), strict=True)
-        hidden = torch.cat([call.hidden for call in calls])
-        return torch.cat(values), Call(self.layer, hidden, calls[0].unnamed, calls[0].named)
+    def _run_both(self) -> tuple[Call, Call]:
+        """Run both prompts of each pair; give with what the layer is called, and keep what later layers read."""
+        source = self._run_up_to(self.pairs.source.ids)
+        if self._twin is None:
+            return self._run_up_to(self.pairs.base.ids), source
+        self._kept = self._twin.reference(self.pairs.base.ids, only=self.layer)
+        return replace(source, hidden=self._kept.streams.pop()), source
 
-    def _read_some(self, ids: Int[Tensor, "pair position"], at: Int[Tensor, " pair"]) -> tuple[Tensor, Call]:
+    def _run_up_to(self, ids: Int[Tensor, "pair position"]) -> Call:
+        parts = []
+        for some in ids.split(_AT_ONCE):
+            with recorded_calls(self.model, [self.layer]) as calls:
+                self.model(some, stop_at_layer=self.layer + 1, use_cache=False)
+            parts.append(calls[self.layer])
+        return replace(parts[0], hidden=torch.cat([part.hidden for part in parts]))
+
+    def _value(self, call: Call) -> Float[Tensor, "pair width"]:
+        """Give the activation in a run, from one layer of it."""
+        every = torch.arange(len(self), device=self.at.device)
+        if self.site.name == "resid_pre":
+            return call.hidden[every, self.at].clone()
         read: list[Tensor] = []
-        every = torch.arange(len(ids), device=ids.device)
+        for some in every.split(_AT_ONCE):
+            call.again(self.model, some, [(self.site.at(self.layer), self._keeping(read, self.at[some]))])
+        return torch.cat(read)
+
+    def _keeping(self, read: list[Tensor], at: Int[Tensor, " pair"]):
+        """Give the hook that reads the mediator."""
 
         def keep(value: Tensor, hook: object) -> None:
-            chosen = value[every, at] if self.head is None else value[every, at, self.head]
-            read.append(chosen.flatten(1).clone())
+            read.append(value[self._index(at)].flatten(1).clone())
 
-        hooks = [(self.site.at(self.layer), keep)]
-        with recorded_calls(self.model, [self.layer]) as calls:
-            self.model.run_with_hooks(ids, fwd_hooks=hooks, stop_at_layer=self.layer + 1, use_cache=False)
-        return read[0], calls[self.layer]
+        return keep
+
+    def _index(self, at: Int[Tensor, " pair"]) -> tuple[Tensor | int, ...]:
+        """Say where the mediator is in the activations of some prompts."""
+        every = torch.arange(len(at), device=at.device)
+        return (every, at) if self.head is None else (every, at, self.head)
 
 
 def _vector_site(model: TransformerBridge, name: str) -> Site:

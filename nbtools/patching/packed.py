@@ -110,6 +110,8 @@ class Reference:
     arguments: list[tuple[tuple, dict[str, Any]]] = field(default_factory=list)
     length: int = 0
     """How many positions the prompts have."""
+    only: int | None = None
+    """The one layer whose input is kept, and no heads; None for everything."""
 
     @property
     def nbytes(self) -> int:
@@ -149,8 +151,10 @@ def recording(kept: Reference) -> Attend:
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, options: dict) -> Tensor:
         kept.keys[module], kept.values[module] = key, value
         kept.masks[module] = None if mask is None else mask[:1]
-        kept.heads.append(_core(query, key, value, mask, options))
-        return kept.heads[-1]
+        heads = _core(query, key, value, mask, options)
+        if kept.only is None:
+            kept.heads.append(heads)
+        return heads
 
     return attend
 

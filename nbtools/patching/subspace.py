@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from nbtools.errors import ArrayError, InputError
 if TYPE_CHECKING:
     from nbtools.patching.mediator import Mediator
 
-__all__ = ["Subspace", "gradient_direction", "learn_subspace", "mean_direction", "patch_subspace"]
+__all__ = ["Subspace", "gradient_direction", "learn_subspace", "learning", "mean_direction", "patch_subspace"]
 
 _EPSILON = 1e-8
+_LEARNED = "distributed alignment search"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,7 +166,6 @@ def learn_subspace(
     patience: int = 4,
     seed: int = 0,
     progress: bool = False,
-    watch: Callable[[int, float], object] | None = None,
 ) -> Subspace:
     """Learn the directions whose patch makes the base say what it should: distributed alignment search.
 
@@ -186,8 +186,6 @@ def learn_subspace(
         Of the first directions and the order of the pairs.
     progress
         Whether to show a progress bar.
-    watch
-        Called after each epoch with its number and mean loss; what it raises stops the training.
 
     Returns
     -------
@@ -214,22 +212,102 @@ def learn_subspace(
     >>> learn_subspace(Mediator(model, pairs, "resid_post", layer=20), epochs=1, batch=8)
     Subspace('distributed alignment search', width=576, k=1)
     """
+    steps = learning(mediator, k=k, epochs=epochs, batch=batch, rate=rate, patience=patience, seed=seed)
+    with _bar(epochs, progress) as bar:
+        for found in steps:
+            bar.update(len(found.losses) - bar.n)
+    return found
+
+
+def learning(
+    mediator: Mediator,
+    *,
+    k: int = 1,
+    epochs: int = 12,
+    batch: int = 20,
+    rate: float = 0.01,
+    patience: int = 4,
+    seed: int = 0,
+) -> Iterator[Subspace]:
+    """Learn as `learn_subspace` does, a step at a time; leave off whenever it is enough.
+
+    Parameters
+    ----------
+    mediator, k, epochs, batch, rate, patience, seed
+        As in `learn_subspace`.
+
+    Yields
+    ------
+    Subspace
+        The directions it begins with; then, after each step and each epoch, the best so far, with the losses of the
+        epochs that are complete.
+
+    Raises
+    ------
+    InputError
+        If `k` does not fit the width, or a number is not positive.
+
+    Examples
+    --------
+    >>> from nbtools.patching import Mediator
+    >>> from nbtools.tasks import ioi_orders
+    >>> model = load()
+    >>> pairs = ioi_orders(model, pairs=8, template=0, crossing=False)
+    >>> steps = learning(Mediator(model, pairs, "resid_post", layer=20), epochs=1, batch=4)
+    >>> [len(found.losses) for found in steps]
+    [0, 0, 0, 1]
+    """
     _check(mediator, k, epochs, batch, rate)
-    order = torch.Generator().manual_seed(seed)
-    rotation = _Rotation(mediator.width, k, order).to(mediator.base)
-    steps = epochs * -(-len(mediator) // batch)
-    optimiser = torch.optim.Adam(rotation.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.1, total_iters=steps)
-    best, losses = (float("inf"), rotation.basis.detach().clone(), 0), []
-    for epoch in _shown(range(epochs), progress):
-        losses.append(_epoch(mediator, rotation, optimiser, schedule, batch, order))
-        if losses[-1] < best[0] - 1e-3:
-            best = (losses[-1], rotation.basis.detach().clone(), epoch)
-        if watch is not None:
-            watch(epoch, losses[-1])
-        if epoch - best[2] >= patience:
-            break
-    return Subspace(best[1], "distributed alignment search", losses)
+    return _best_so_far(_Search(mediator, k, epochs, batch, rate, seed), epochs, patience)
+
+
+def _best_so_far(search: _Search, epochs: int, patience: int) -> Iterator[Subspace]:
+    lowest, basis, since = float("inf"), search.basis, 0
+    losses: list[float] = []
+    yield Subspace(basis, _LEARNED)
+    for epoch in range(epochs):
+        total = 0.0
+        for loss in search.epoch():
+            total += loss
+            yield Subspace(basis, _LEARNED, losses.copy())
+        losses.append(total / len(search.mediator))
+        if losses[-1] < lowest - 1e-3:
+            lowest, basis, since = losses[-1], search.basis, epoch
+        yield Subspace(basis, _LEARNED, losses.copy())
+        if epoch - since >= patience:
+            return
+
+
+class _Search:
+    """Directions that are turned by gradient descent until their patch makes the base say what it should."""
+
+    def __init__(self, mediator: Mediator, k: int, epochs: int, batch: int, rate: float, seed: int) -> None:
+        self.mediator, self._batch, self._order = mediator, batch, torch.Generator().manual_seed(seed)
+        self._rotation = _Rotation(mediator.width, k, self._order).to(mediator.base)
+        steps = epochs * -(-len(mediator) // batch)
+        self._optimiser = torch.optim.Adam(self._rotation.parameters(), lr=rate)
+        self._schedule = torch.optim.lr_scheduler.LinearLR(self._optimiser, 1.0, 0.1, total_iters=steps)
+
+    @property
+    def basis(self) -> Float[Tensor, "width k"]:
+        return self._rotation.basis.detach().clone()
+
+    def epoch(self) -> Iterator[float]:
+        """Go over all pairs once; give after each step the loss of its pairs, in nats, added up."""
+        for chosen in torch.randperm(len(self.mediator), generator=self._order).split(self._batch):
+            yield self._step(chosen) * len(chosen)
+
+    def _step(self, chosen: Int[Tensor, " pair"]) -> float:
+        mediator, rows = self.mediator, chosen.to(self.mediator.base.device)
+        with torch.enable_grad():
+            patched = patch_subspace(mediator.base[rows], mediator.source[rows], self._rotation.basis)
+            logits = mediator.logits(patched, chosen.tolist())
+            loss = torch.nn.functional.cross_entropy(logits.float(), mediator.pairs.expected[rows])
+            self._optimiser.zero_grad()
+            loss.backward(inputs=list(self._rotation.parameters()))
+        self._optimiser.step()
+        self._schedule.step()
+        return loss.item()
 
 
 class _Rotation(torch.nn.Module):
@@ -246,25 +324,6 @@ class _Rotation(torch.nn.Module):
         return self.line.weight.T
 
 
-def _epoch(
-    mediator: Mediator, rotation: _Rotation, optimiser: Any, schedule: Any, batch: int, order: torch.Generator
-) -> float:
-    """Go over all pairs once; give the mean loss, in nats."""
-    total = 0.0
-    for chosen in torch.randperm(len(mediator), generator=order).split(batch):
-        rows = chosen.to(mediator.base.device)
-        with torch.enable_grad():
-            patched = patch_subspace(mediator.base[rows], mediator.source[rows], rotation.basis)
-            logits = mediator.logits(patched, chosen.tolist())
-            loss = torch.nn.functional.cross_entropy(logits.float(), mediator.pairs.expected[rows])
-            optimiser.zero_grad()
-            loss.backward(inputs=list(rotation.parameters()))
-        optimiser.step()
-        schedule.step()
-        total += loss.item() * len(chosen)
-    return total / len(mediator)
-
-
 def _classes(mediator: Mediator) -> Int[Tensor, " pair"]:
     classes = mediator.pairs.classes
     if classes is None or len(classes.unique()) != 2:
@@ -273,10 +332,10 @@ def _classes(mediator: Mediator) -> Int[Tensor, " pair"]:
     return classes
 
 
-def _shown(epochs: range, progress: bool) -> Any:
+def _bar(epochs: int, progress: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(epochs, disable=not progress, desc="learning directions", leave=False)
+    return tqdm(total=epochs, disable=not progress, desc="learning directions", leave=False)
 
 
 def _check(mediator: Mediator, k: int, epochs: int, batch: int, rate: float) -> None:

@@ -59,23 +59,25 @@ class Twin:
         """Whether the hooked model still has the weights this twin was built around."""
         return self._pointers == _pointers(model.original_model)
 
-    def reference(self, ids: Int[Tensor, "prompt position"], *, streams: bool = True) -> Reference:
-        """Run in full, keeping what packed runs need; without `streams` only what attention reads."""
-        kept = Reference(length=ids.shape[1])
-        handles = [layer.register_forward_pre_hook(_keep(kept), with_kwargs=True) for layer in self.layers]
-        handles.append(self.layers[-1].register_forward_hook(lambda _, __, out: kept.streams.append(_first(out))))
+    def reference(self, ids: Int[Tensor, "prompt position"], *, only: int | None = None) -> Reference:
+        """Run in full, keeping what packed runs need; with `only` the input of one layer, and what attention reads."""
+        kept = Reference(length=ids.shape[1], only=only)
+        hooks = [_keep(kept, only in (None, index)) for index in range(len(self.layers))]
+        handles = [
+            layer.register_forward_pre_hook(hook, with_kwargs=True)
+            for layer, hook in zip(self.layers, hooks, strict=True)
+        ]
+        if only is None:
+            handles.append(self.layers[-1].register_forward_hook(lambda _, __, out: kept.streams.append(_first(out))))
         try:
             with packed.attending(packed.recording(kept)):
                 self.module.base_model(input_ids=ids, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
-        if len(kept.heads) != len(self.layers):
-            msg = f"expected one attention in each of {len(self.layers)} layers, found {len(kept.heads)}"
+        if len(kept.keys) != len(self.layers):
+            msg = f"expected one attention in each of {len(self.layers)} layers, found {len(kept.keys)}"
             raise LookupError(msg)
-        if not streams:
-            kept.streams.clear()
-            kept.heads.clear()
         return kept
 
     def advance(
@@ -196,10 +198,11 @@ def _positions(lanes: Sequence[Lane], length: int) -> Int[Tensor, " token"]:
     return torch.cat(at) if at else torch.empty(0, dtype=torch.long)
 
 
-def _keep(kept: Reference) -> Callable[..., None]:
+def _keep(kept: Reference, stream: bool) -> Callable[..., None]:
     def keep(_: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
         hidden, *rest = arguments if arguments else (named["hidden_states"],)
-        kept.streams.append(hidden)
+        if stream:
+            kept.streams.append(hidden)
         more = {name: value for name, value in named.items() if name != "hidden_states"}
         kept.arguments.append((tuple(rest), more))
 

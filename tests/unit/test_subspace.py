@@ -19,7 +19,9 @@ from nbtools.patching import (
     diagnose,
     gradient_direction,
     learn_subspace,
+    learning,
     mean_direction,
+    move_along,
     patch_subspace,
     reader_weights,
     split,
@@ -79,6 +81,43 @@ def test_one_head_alone_can_be_the_mediator():
             mediator.logits(mediator.source), with_edit(model, pairs, site, 1, 5, head), atol=1e-4, rtol=0
         )
     assert Mediator(model, pairs, "z", layer=1, head="1.3").head == 3
+
+
+@pytest.mark.parametrize("family", ["Llama with groups", "Mistral, sliding window", "GPT-2", "native"])
+def test_mediators_beside_one_another_are_those_made_alone(family):
+    model = bridge(family)
+    pairs, before = pairs_of(model), hooks_left(model)
+    first = Mediator(model, pairs, "resid_post", layer=2)
+    for site, position, head in (("resid_pre", 4, None), ("mlp_out", 7, None), ("z", 3, 1), ("z", 7, "2.2")):
+        beside = first.beside(site, position=position, head=head)
+        alone = Mediator(model, pairs, site, layer=2, position=position, head=head)
+        torch.testing.assert_close(beside.base, alone.base, atol=1e-6, rtol=0)
+        torch.testing.assert_close(beside.source, alone.source, atol=1e-6, rtol=0)
+        torch.testing.assert_close(beside.logits(beside.source), alone.logits(alone.source), atol=1e-5, rtol=0)
+    assert first.site.name == "resid_post" and hooks_left(model) == before
+
+
+def test_more_pairs_than_run_at_once_keep_their_order():
+    model = bridge("Llama")
+    pairs = pairs_of(model, prompts=150)
+    mediator = Mediator(model, pairs, "mlp_out", layer=1, position=5)
+    few = pairs.take(range(60, 70))
+    alone = Mediator(model, few, "mlp_out", layer=1, position=5)
+    torch.testing.assert_close(mediator.base[60:70], alone.base, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mediator.source[60:70], alone.source, atol=1e-5, rtol=0)
+    every = mediator.logits(mediator.source)
+    torch.testing.assert_close(every[60:70], with_edit(model, few, "mlp_out", 1, 5), atol=1e-4, rtol=0)
+
+
+def test_a_mediator_of_other_weights_is_refused():
+    model = bridge("Llama")
+    mediator = Mediator(model, pairs_of(model), "mlp_out", layer=1)
+    weights = next(model.blocks[3].parameters())
+    weights.data = weights.data.clone()
+    with pytest.raises(InputError, match="weights of the model were replaced after Mediator"):
+        mediator.logits(mediator.source)
+    with pytest.raises(InputError, match="make it again"):
+        mediator.beside("attn_out")
 
 
 def test_positions_may_differ_from_pair_to_pair():
@@ -187,15 +226,15 @@ def test_alignment_search_finds_a_planted_direction(seed):
     assert found.losses[-1] < found.losses[0]
 
 
-def test_learning_is_repeatable_can_be_watched_and_stops_when_nothing_is_gained():
+def test_learning_is_repeatable_goes_step_by_step_and_stops_when_nothing_is_gained():
     model, direction = planted(0)
     mediator = Mediator(model, plant(model, direction, prompts=40), "resid_post", layer=3)
-    seen: list[int] = []
-    one, other = (
-        learn_subspace(mediator, k=2, epochs=3, seed=5, watch=lambda epoch, loss: seen.append(epoch)) for _ in range(2)
-    )
-    assert torch.equal(one.basis, other.basis)
-    assert seen == [0, 1, 2] * 2
+    one = learn_subspace(mediator, k=2, epochs=3, seed=5)
+    first, *steps = learning(mediator, k=2, epochs=3, seed=5)
+    assert torch.equal(one.basis, steps[-1].basis)
+    assert one.losses == steps[-1].losses
+    assert [len(found.losses) for found in (first, *steps)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert not torch.equal(first.basis, steps[2].basis)
     assert one.basis.shape == (32, 2)
     assert len(learn_subspace(mediator, epochs=50, rate=1e-12, patience=2).losses) == 3
     assert hooks_left(model) == 0
@@ -280,16 +319,17 @@ def test_bad_input_is_explained(call, error, sentence):
         call(model, pairs_of(model))
 
 
-def test_an_error_while_learning_leaves_the_model_as_it_was():
+def test_an_error_while_learning_leaves_the_model_as_it_was(monkeypatch):
     model, direction = planted(1)
     mediator = Mediator(model, plant(model, direction, prompts=20), "resid_mid", layer=2)
     before = forward(model, [[1, 2, 3]]).logits
 
-    def stop(epoch, loss):
+    def stop(optimiser):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(torch.optim.Adam, "step", stop)
     with pytest.raises(KeyboardInterrupt):
-        learn_subspace(mediator, epochs=3, watch=stop)
+        learn_subspace(mediator, epochs=3)
     assert hooks_left(model) == 0
     assert torch.equal(forward(model, [[1, 2, 3]]).logits, before)
 
@@ -345,3 +385,38 @@ def test_an_interchange_reads_a_task_both_ways():
         interchange(task, direction="up")
     with pytest.raises(InputError, match="at least one of 1 pairs, got none"):
         into.take([])
+
+
+def test_moving_along_directions_gives_the_answers_on_the_way_and_where_it_leads():
+    base, source = torch.randn(2, 30, 6, generator=torch.Generator().manual_seed(0))
+    read, v = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
+    row, null = (part[:, 0] for part in split(v[:, None], read[:, None]))
+    parts = {"v": v, "row": row, "null": null}
+    curves, lies = move_along(base, source, parts, lambda values: values @ read, shares=[0, 0.5, 1])
+    said = curves["mean"]
+    unit = (v / v.norm())[:, None]
+    torch.testing.assert_close(
+        torch.tensor(said.sel(part="v", share=1).item()), (patch_subspace(base, source, unit) @ read).mean()
+    )
+    torch.testing.assert_close(torch.tensor(said.sel(part="v").values).diff(n=2), torch.zeros(1).double())
+    assert abs(said.sel(part="null") - said.sel(part="null", share=0)).max() < 1e-6
+    assert (curves.low <= curves["mean"]).all() and (curves["mean"] <= curves.high).all()
+    assert abs(lies.patched - lies.source).max() < 1e-5 and lies.side.values.tolist() == [0] * 30
+    _, seen = move_along(base, source, parts, lambda values: values @ read, patched="v")
+    assert abs(seen.patched.sel(part="v") - seen.source.sel(part="v")).max() < 1e-5
+    assert abs(seen.patched.sel(part="row") - seen.source.sel(part="row")).max() > 0.1
+
+
+def test_what_cannot_be_moved_along_is_said():
+    values = torch.ones(2, 3)
+    for directions, wrong, problem in (
+        ({}, InputError, "one direction or more"),
+        ({"v": torch.zeros(3)}, ArrayError, "'v' to be a vector of 3 numbers that is not zero"),
+        ({"v": torch.ones(4)}, ArrayError, "'v' to be a vector of 3"),
+    ):
+        with pytest.raises(wrong, match=problem):
+            move_along(values, values, directions, lambda moved: moved[:, 0])
+    with pytest.raises(InputError, match="no direction 'w': expected one of v"):
+        move_along(values, values, {"v": torch.ones(3)}, lambda moved: moved[:, 0], patched="w")
+    with pytest.raises(ArrayError, match="base and source of one shape"):
+        move_along(values, values[:1], {"v": torch.ones(3)}, lambda moved: moved[:, 0])
