@@ -1,6 +1,7 @@
 """Patching: causal experiments, in which activations are changed and the answer is watched."""
 
 from nbtools.patching.ablation import ablation
+from nbtools.patching.alignment import learn_subspace, learning
 from nbtools.patching.attribution import attribute
 from nbtools.patching.diagnosis import Diagnosis, compare_patches, diagnose, reader_weights, split
 from nbtools.patching.editing import RankOneEdit, rank_one_edit, second_moment
@@ -12,14 +13,7 @@ from nbtools.patching.proof import prove
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import spread
 from nbtools.patching.steering import generate, mean_difference, steering, written
-from nbtools.patching.subspace import (
-    Subspace,
-    gradient_direction,
-    learn_subspace,
-    learning,
-    mean_direction,
-    patch_subspace,
-)
+from nbtools.patching.subspace import Subspace, gradient_direction, mean_direction, patch_subspace
 
 __all__ = [
     "SITES",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Mediator"]
 
 _AT_ONCE = 64  # pairs of prompts in one run
+_STREAMS = ("resid_pre", "resid_post")  # what a layer begins and ends with
 _VECTORS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "neurons")
 
 
@@ -93,7 +94,7 @@ class Mediator:
             self._problem = prove(model)
             self._twin = None if self._problem else twin_of(model)
             self._calls = self._run_both()
-            self.base, self.source = map(self._value, self._calls)
+            self._read_both()
 
     def beside(self, site: str, *, position: int | str = "END", head: int | HeadLike | None = None) -> Mediator:
         """Give another activation of the same layer in the same runs, without running the layers below again.
@@ -115,7 +116,7 @@ class Mediator:
         other._choose(site, position, head)
         with lock(self.model), torch.no_grad():
             other._check()
-            other.base, other.source = map(other._value, self._calls)
+            other._read_both()
         return other
 
     def _choose(self, site: str, position: int | str, head: int | HeadLike | None) -> None:
@@ -191,8 +192,8 @@ class Mediator:
         self, values: Float[Tensor, "pair width"], where: Int[Tensor, " pair"], at: Int[Tensor, " pair"]
     ) -> Float[Tensor, "pair position d_model"]:
         """Give the stream after the mediator's layer, or into it where that is the mediator."""
-        if self.site.name == "resid_pre":
-            stream = self._calls[0].hidden[where].clone()
+        if self.site.name in _STREAMS:
+            stream = self._stream[where].clone()
             stream[torch.arange(len(where)), at] = values
             return stream
         return self._calls[0].again(self.model, where, [(self.site.at(self.layer), self._putting(values, at))])
@@ -243,11 +244,22 @@ class Mediator:
             parts.append(calls[self.layer])
         return replace(parts[0], hidden=torch.cat([part.hidden for part in parts]))
 
-    def _value(self, call: Call) -> Float[Tensor, "pair width"]:
-        """Give the activation in a run, from one layer of it."""
+    def _read_both(self) -> None:
+        """Read the mediator in both runs, each from one layer of it."""
         every = torch.arange(len(self), device=self.at.device)
+        if self.site.name in _STREAMS:
+            streams = [self._stream_of(call, every) for call in self._calls]
+            self.base, self.source = (stream[every, self.at].clone() for stream in streams)
+            self._stream = streams[0]
+        else:
+            self.base, self.source = (self._value(call, every) for call in self._calls)
+
+    def _stream_of(self, call: Call, every: Int[Tensor, " pair"]) -> Float[Tensor, "pair position d_model"]:
         if self.site.name == "resid_pre":
-            return call.hidden[every, self.at].clone()
+            return call.hidden
+        return torch.cat([call.again(self.model, some, []) for some in every.split(_AT_ONCE)])
+
+    def _value(self, call: Call, every: Int[Tensor, " pair"]) -> Float[Tensor, "pair width"]:
         read: list[Tensor] = []
         for some in every.split(_AT_ONCE):
             call.again(self.model, some, [(self.site.at(self.layer), self._keeping(read, self.at[some]))])

@@ -73,11 +73,11 @@ def move_along(
     >>> curves["mean"].values.tolist()
     [[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]
     """
-    units = _units(base, source, directions)
+    lines = _lines(base, source, directions)
     if patched is not None and patched not in directions:
         msg = f"no direction {patched!r}: expected one of {', '.join(directions)}"
         raise InputError(msg)
-    moves = torch.einsum("nd,pd,pe->pne", source - base, units, units)
+    moves = torch.einsum("nd,pd,pe->pne", source - base, lines, lines)
     with torch.no_grad():
         answers = [[answer(base + share * move) for share in shares] for move in moves]
     read = torch.stack([torch.stack(row) for row in answers]).double().cpu().numpy()
@@ -86,9 +86,9 @@ def move_along(
     curves.attrs.update(long_name=name, units=units)
     shown = moves if patched is None else moves[list(directions).index(patched)].expand_as(moves)
     lies = {
-        "base": torch.einsum("nd,pd->pn", base, units),
-        "source": torch.einsum("nd,pd->pn", source, units),
-        "patched": torch.einsum("pnd,pd->pn", base + shown, units),
+        "base": torch.einsum("nd,pd->pn", base, lines),
+        "source": torch.einsum("nd,pd->pn", source, lines),
+        "patched": torch.einsum("pnd,pd->pn", base + shown, lines),
     }
     sides = torch.zeros(len(base), dtype=torch.long) if side is None else side
     where = {"part": list(directions), "side": ("pair", sides.cpu().numpy())}
@@ -97,7 +97,7 @@ def move_along(
     return curves, xr.Dataset(found, where, names)
 
 
-def _units(base: Tensor, source: Tensor, directions: Mapping[str, Tensor]) -> Float[Tensor, "part width"]:
+def _lines(base: Tensor, source: Tensor, directions: Mapping[str, Tensor]) -> Float[Tensor, "part width"]:
     if not directions:
         msg = "expected one direction or more, got none"
         raise InputError(msg)

@@ -1,4 +1,4 @@
-"""The patching and steering explorers in a real JupyterLab: an estimate at once, and a page that goes on answering."""
+"""Explorers in a real JupyterLab: an estimate at once, exact cells behind it, and a page that goes on answering."""
 
 from __future__ import annotations
 
@@ -32,6 +32,19 @@ explorer
 STEERING = """
 joy = nb.patching.mean_difference(model, ["I love this", "I like this"], ["I hate this", "I fear this"], layer=12)
 explorer = nb.explorers.steering(model, "I think that dogs are", joy, layer=12)
+explorer
+"""
+PAIRS = """
+pairs = nb.tasks.ioi_orders(model, pairs=12, template=0)
+"""
+SUBSPACE = """
+explorer = nb.explorers.subspace(model, pairs, layer=20, sides=("ABBA", "BABA"), epochs=100)
+explorer
+"""
+GIVEN = """
+import torch
+axis = nb.patching.Subspace(torch.eye(1536)[:, :1], "the first neuron")
+explorer = nb.explorers.subspace(model, pairs, layer=20, directions={"mine": axis}, direction="mine")
 explorer
 """
 EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
@@ -177,3 +190,70 @@ def test_a_slider_steers_the_next_token_and_the_text(open_notebook):
     papers = page.locator("textarea")
     assert [papers.nth(number).input_value() for number in range(2)] == [plain, steered]
     shot(notebook, "steering_light")
+
+
+def drag(notebook, slider, *, start: float, to: float) -> None:
+    """Drag the handle of a slider from one part of its length to another."""
+    slider.scroll_into_view_if_needed()
+    where, mouse = slider.bounding_box(), notebook.page.mouse
+    (begin, end), y = (where["x"] + part * where["width"] for part in (start, to)), where["y"] + where["height"] / 2
+    mouse.move(begin, y)
+    mouse.down()
+    mouse.move(end, y, steps=12)
+    mouse.up()
+
+
+def verdict(notebook) -> str:
+    """Wait until all shares are known; give what is then said."""
+    notebook.page.wait_for_function(f"/% of the logit|whole activation/.test({SAYS}) && !/share \\d of 9/.test({SAYS})")
+    return value(notebook, "explorer.finish().diagnosis.verdict")
+
+
+def test_the_answer_follows_a_patched_direction_and_one_that_is_learned(open_notebook):
+    notebook = open_notebook(SETUP, PAIRS, SUBSPACE)
+    notebook.run_all()
+    page = notebook.page
+    way = page.get_by_role("slider", name="share of the way")
+    said = verdict(notebook)
+    assert said in page.evaluate(SAYS)
+    drag(notebook, way, start=0.75, to=0.4)
+    page.wait_for_function("/patched along v, share 0\\.(2|3)/.test(document.body.textContent)")
+    before, after, share = value(notebook, "(*explorer.answer.differences, explorer.share)")
+    assert 0.2 < share < 0.4
+    assert f"{before:+.2f} as it is, {after:+.2f} patched".replace("-", "−") in page.evaluate(SAYS)
+    shot(notebook, "subspace_light")
+
+    box(notebook, "direction").select_option("learned")
+    says(notebook, r"learning: epoch \d+ of 100, loss \d\.\d\d nats")
+    drag(notebook, way, start=0.4, to=0.75)
+    page.wait_for_function("/patched along v, share (1|0\\.9)/.test(document.body.textContent)")
+    assert value(notebook, "explorer.busy, explorer.state.startswith('learning'), explorer.share > 0.9") == (
+        True,
+        True,
+        True,
+    )
+    dress(page, "Dark")
+    shot(notebook, "subspace_dark")
+    dress(page, "Light")
+    box(notebook, "direction").select_option("difference of means")
+    page.wait_for_function(f"!{SAYS}.includes('learning')")
+    assert verdict(notebook) == said
+    assert value(notebook, "explorer.result.direction, explorer.result.subspace.losses") == ("difference of means", [])
+
+
+def test_a_layer_that_lacks_the_direction_is_explained_and_a_narrow_page_holds_it_all(open_notebook):
+    notebook = open_notebook(SETUP, PAIRS, GIVEN)
+    notebook.run_all()
+    page = notebook.page
+    says(notebook, "no effect|whole activation")
+    page.get_by_role("slider").first.focus()
+    page.keyboard.press("ArrowRight")
+    says(notebook, "'mine' is a direction of layer 20: go back there")
+    assert value(notebook, "explorer.layer, explorer.result.layer") == (21, 20)
+    page.set_viewport_size({"width": 640, "height": 2200})
+    page.wait_for_function("document.querySelector('.nb-direction canvas').getBoundingClientRect().width < 300")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    shot(notebook, "subspace_narrow")

@@ -394,6 +394,7 @@ def test_moving_along_directions_gives_the_answers_on_the_way_and_where_it_leads
     parts = {"v": v, "row": row, "null": null}
     curves, lies = move_along(base, source, parts, lambda values: values @ read, shares=[0, 0.5, 1])
     said = curves["mean"]
+    assert curves.attrs["long_name"] == "logit difference" and curves.attrs["units"] == "nats"
     unit = (v / v.norm())[:, None]
     torch.testing.assert_close(
         torch.tensor(said.sel(part="v", share=1).item()), (patch_subspace(base, source, unit) @ read).mean()

@@ -13,6 +13,7 @@ from nbtools.views.colour import Scale
 __all__ = ["BINS", "Parts", "round_numbers"]
 
 BINS = 60  # over all that the slider reaches
+_TRIED = 41  # shares at which bars are measured, beside those that are known: the slider stops anywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +116,9 @@ class Parts:
     @cached_property
     def peaks(self) -> list[float]:
         """How high the highest bar of each part is, wherever the slider is."""
+        shares = [*self.shares, *np.linspace(*self.ends, _TRIED)]
         every = [
-            [*self.natural_bars(part), *(bar for share in self.shares for bar in self.patched_bars(part, share))]
+            [*self.natural_bars(part), *(bar for share in shares for bar in self.patched_bars(part, share))]
             for part in range(len(self.names))
         ]
         return [float(np.max(bars)) or 1.0 for bars in every]
