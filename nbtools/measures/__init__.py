@@ -1,6 +1,9 @@
 """Measures: numbers read off a run, as labelled arrays."""
 
 from nbtools.measures.attention import attention
+from nbtools.measures.attribution import logit_attribution
+from nbtools.measures.circuits import composition_scores, ov_circuit, qk_circuit
+from nbtools.measures.copying import copying_rates, copying_scores
 from nbtools.measures.heads import (
     HEAD_MEASURES,
     attention_to,
@@ -12,19 +15,28 @@ from nbtools.measures.heads import (
     keys_previous,
 )
 from nbtools.measures.lens import logit_lens
-from nbtools.measures.predictions import next_token, surprise
+from nbtools.measures.positions import attention_to_positions
+from nbtools.measures.predictions import accuracy, next_token, surprise
 
 __all__ = [
     "HEAD_MEASURES",
+    "accuracy",
     "attention",
     "attention_to",
+    "attention_to_positions",
+    "composition_scores",
+    "copying_rates",
+    "copying_scores",
     "entropy",
     "head_scores",
     "keys_duplicate",
     "keys_first",
     "keys_induction",
     "keys_previous",
+    "logit_attribution",
     "logit_lens",
     "next_token",
+    "ov_circuit",
+    "qk_circuit",
     "surprise",
 ]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from nbtools.errors import InputError
+from nbtools.errors import ArrayError, InputError
 from nbtools.models.tokens import Prompt, Tokens, label, tokens
 from nbtools.runs.forward import forward
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nbtools.runs.forward import Edit
 
-__all__ = ["label_tokens", "next_token", "surprise", "surprise_of"]
+__all__ = ["accuracy", "label_tokens", "next_token", "surprise", "surprise_of"]
 
 
 def next_token(
@@ -93,6 +93,64 @@ def label_tokens(
     )
 
 
+def accuracy(
+    logits: Float[Tensor, "prompt vocabulary"],
+    answer: Int[Tensor, " prompt"],
+    *,
+    among: Int[Tensor, "prompt candidate"] | None = None,
+) -> xr.DataArray:
+    """Say of each prompt whether its answer comes first, in the whole vocabulary or among candidates.
+
+    A model can know that a color is asked for and not know which: then it is right about one of three among the
+    colors of the prompt, and less often in the whole vocabulary.
+
+    Parameters
+    ----------
+    logits
+        At the last position, ``run.logits[:, -1]``.
+    answer
+        The id of the right token of each prompt, such as ``task.answer``.
+    among
+        For each prompt the ids that the answer is compared with, itself one of them; by default the whole vocabulary.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(prompt)``: 1 where right, 0 where not, of which the mean is the accuracy. An answer that shares the first
+        place is not right.
+
+    Raises
+    ------
+    ArrayError
+        If shapes do not fit, or logits are NaN.
+    InputError
+        If the answer of a prompt is not among its candidates.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.0, 2.0, 1.0, 9.0], [3.0, 1.0, 2.0, 0.0]])
+    >>> accuracy(logits, torch.tensor([1, 0])).mean().item()
+    0.5
+    >>> accuracy(logits, torch.tensor([1, 0]), among=torch.tensor([[0, 1, 2], [0, 1, 2]])).mean().item()
+    1.0
+    """
+    answer = torch.as_tensor(answer, device=logits.device)
+    if logits.ndim != 2 or answer.shape != logits.shape[:1] or logits.isnan().any():
+        msg = (
+            "expected logits [prompt, vocabulary] without NaN and an answer for each prompt, got shapes "
+            f"{tuple(logits.shape)} and {tuple(answer.shape)}: pass run.logits[:, -1] and task.answer"
+        )
+        raise ArrayError(msg)
+    rivals = logits if among is None else _candidates(logits, answer, torch.as_tensor(among, device=logits.device))
+    own = logits.gather(1, answer[:, None])
+    return xr.DataArray(
+        ((rivals >= own).sum(1) == 1).float().cpu().numpy(),
+        dims="prompt",
+        name="accuracy",
+        attrs={"prompts": len(answer), "among": rivals.shape[1], "units": "share"},
+    )
+
+
 def surprise(model: TransformerBridge, prompt: Prompt, *, edit: dict[str, Edit] | None = None) -> xr.DataArray:
     """Give the surprise of each token, given those before it: its negative log probability, in nats.
 
@@ -135,6 +193,15 @@ def surprise_of(read: Tokens, logits: Float[Tensor, "prompt position vocabulary"
     log_probability = logits[:, :-1].float().log_softmax(-1)
     nats[:, 1:] = -log_probability.gather(2, read.ids[:, 1:, None])[..., 0].cpu().numpy()
     return nats
+
+
+def _candidates(
+    logits: Float[Tensor, "prompt vocabulary"], answer: Int[Tensor, " prompt"], among: Int[Tensor, "prompt candidate"]
+) -> Float[Tensor, "prompt candidate"]:
+    if among.ndim != 2 or len(among) != len(answer) or not (among == answer[:, None]).any(1).all():
+        msg = f"expected candidates [prompt, candidate] of which one is the answer, got shape {tuple(among.shape)}"
+        raise InputError(msg)
+    return logits.gather(1, among)
 
 
 def _check(model: TransformerBridge, positions: int, prompts: int, position: int, top: int | None) -> None:

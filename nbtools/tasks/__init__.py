@@ -1,5 +1,6 @@
 """Tasks: prompts and token streams whose answers are known."""
 
+from nbtools.tasks.colored_objects import candidates, colored_objects
 from nbtools.tasks.facts import facts
 from nbtools.tasks.interchange import Interchange, interchange
 from nbtools.tasks.ioi import ioi
@@ -16,6 +17,8 @@ __all__ = [
     "Metric",
     "Probability",
     "Task",
+    "candidates",
+    "colored_objects",
     "facts",
     "interchange",
     "ioi",
