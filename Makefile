@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -29,7 +29,8 @@ lint: $(VENV)/.test
 
 unit: $(VENV)/.test node_modules/.installed
 	$(BIN)/nbtools fetch
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
@@ -53,6 +54,16 @@ bench-patching: $(VENV)/.test
 
 pictures: $(VENV)/.test
 	$(BIN)/python data/pictures/make.py
+	$(MAKE) sums
+
+subspaces: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python data/subspaces/make.py
+	$(MAKE) sums
+
+sums:
+	cd data && find . -type f ! -name '*.py' ! -name '*.md' ! -name SHA256SUMS ! -path '*/__pycache__/*' | sed 's|^\./||' | \
+	  sort | xargs sha256sum > SHA256SUMS
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
