@@ -1,10 +1,10 @@
 """Activation patching beside TransformerLens and beside its own floor. One JSON line per figure.
 
 Run with ``python benchmarks/patching.py``, or with the names of some groups of figures: ``main length prompts layers
-estimate memory``. The floor of a sweep is the multiply-adds that no exact method can avoid (layers from the patched one
-on, positions from the patched one on, cells in which the two runs differ at all), divided by the rate that this
-machine's matrix products reach in the same run. TransformerLens is timed on a sample of cells, in turns with ours; the
-load is printed beside each figure, because on a busy machine only ratios mean anything.
+estimate path memory``. The floor of a sweep is the multiply-adds that no exact method can avoid (layers from the
+patched one on, positions from the patched one on, cells in which the two runs differ at all), divided by the rate that
+this machine's matrix products reach in the same run. TransformerLens is timed on a sample of cells, in turns with ours;
+the load is printed beside each figure, because on a busy machine only ratios mean anything.
 """
 
 from __future__ import annotations
@@ -185,6 +185,60 @@ def estimate(model) -> None:
         say(f"attribution, {site}", seconds=mine, forward_and_backward_seconds=one, passes=round(mine / one, 1))
 
 
+def one_by_one(model, task, receivers: list[tuple[int, int]], sample: list[tuple[int, int]]) -> Callable[[], object]:
+    """Give path patching as it is done with hooks: for each sender one run that is frozen, and one that is read."""
+    layers = range(model.cfg.n_layers)
+    names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
+    with torch.no_grad():
+        _, base = model.run_with_cache(task.corrupted.ids, names_filter=names)
+        _, source = model.run_with_cache(task.clean.ids, names_filter=names)
+
+    @torch.no_grad()
+    def one(layer: int, head: int) -> torch.Tensor:
+        def hold(at: int):
+            z = base[names[at]].clone()
+            if at == layer:
+                z[:, -1, head] = source[names[at]][:, -1, head]
+            return lambda value, hook: z
+
+        held = [(name, hold(at)) for at, name in enumerate(names)]
+        if not receivers:
+            return task.metric(model.run_with_hooks(task.corrupted.ids, fwd_hooks=held)[:, -1])
+        read, queries = {}, [f"blocks.{at}.attn.hook_q" for at in {at for at, _ in receivers}]
+        keep = [(name, lambda value, hook: read.update({hook.name: value.clone()})) for name in queries]
+        model.run_with_hooks(task.corrupted.ids, fwd_hooks=[*held, *keep], stop_at_layer=receivers[-1][0] + 1)
+        heads = [head for _, head in receivers]
+
+        def put(value, hook):
+            value = value.clone()
+            value[:, -1, heads] = read[hook.name][:, -1, heads]
+            return value
+
+        return task.metric(model.run_with_hooks(task.corrupted.ids, fwd_hooks=[(name, put) for name in queries])[:, -1])
+
+    return lambda: [one(*sender) for sender in sample]
+
+
+def paths(model) -> None:
+    """Path patching of every head at END, beside a hooked forward pass for each sender (two where heads receive)."""
+    task, heads = nb.tasks.ioi(model, prompts=1), range(model.cfg.n_heads)
+    for name, receivers in (("logits", None), ("queries of 23.0 23.1 23.7", [(23, 0), (23, 1), (23, 7)])):
+        below = range(model.cfg.n_layers if receivers is None else receivers[-1][0])
+        every = [(layer, head) for layer in below for head in heads]
+        theirs = one_by_one(model, task, receivers or [], spaced(every))
+        for mlps in ("recomputed", "frozen"):
+            ours = partial(nb.patching.path_patch, model, task, receivers=receivers, positions="END", mlps=mlps)
+            ours(), theirs()
+            rounds = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
+            mine, sampled = (statistics.median(each[at] for each in rounds) for at in (0, 1))
+            scaled = sampled / SAMPLE * len(every)
+            say(
+                f"paths to the {name}, MLPs {mlps}", senders=len(every), tokens=len(task.clean), seconds=mine,
+                peer="hooks, MLPs recomputed, sender by sender", peer_seconds=scaled, peer_senders_timed=SAMPLE,
+                times_faster=round(scaled / mine, 1),
+            )  # fmt: skip
+
+
 def resident(field: str) -> float:
     """Read a line of /proc/self/status, in megabytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
@@ -223,6 +277,7 @@ def main() -> None:
         "prompts": by_prompts,
         "layers": by_layers,
         "estimate": estimate,
+        "path": paths,
         "memory": memory,
     }
     for name in sys.argv[1:] or groups:

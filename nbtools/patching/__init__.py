@@ -4,11 +4,13 @@ from nbtools.patching.ablation import ablation
 from nbtools.patching.alignment import learn_subspace, learning
 from nbtools.patching.attribution import attribute
 from nbtools.patching.diagnosis import Diagnosis, compare_patches, diagnose, reader_weights, split
+from nbtools.patching.edges import path_attribute
 from nbtools.patching.editing import RankOneEdit, rank_one_edit, second_moment
 from nbtools.patching.exact import Sweep, patch
 from nbtools.patching.mediator import Mediator
 from nbtools.patching.moving import move_along
 from nbtools.patching.pairwise import pair_directions, patch_directions
+from nbtools.patching.paths import PathSweep, path_patch
 from nbtools.patching.proof import prove
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import spread
@@ -19,6 +21,7 @@ __all__ = [
     "SITES",
     "Diagnosis",
     "Mediator",
+    "PathSweep",
     "RankOneEdit",
     "Subspace",
     "Sweep",
@@ -37,6 +40,8 @@ __all__ = [
     "patch",
     "patch_directions",
     "patch_subspace",
+    "path_attribute",
+    "path_patch",
     "prove",
     "rank_one_edit",
     "reader_weights",

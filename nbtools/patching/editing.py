@@ -66,7 +66,7 @@ class RankOneEdit:
         >>> edit = RankOneEdit(2, torch.ones(1536), 10 * torch.ones(576))
         >>> with edit.on(model):
         ...     forward(model, "Paris is").logits.shape
-        torch.Size([1, 3, 49152])
+        torch.Size([1, 2, 49152])
         """
         weights = _own_weights(model, self.layer)
         outer = torch.outer(self.key, self.value).to(weights)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.patching.plan import Batch, Plan
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from nbtools.patching.twin import Twin
     from nbtools.runs.forward import Run
 
-__all__ = ["HookedEngine", "Patched", "Reads", "Scorer"]
+__all__ = ["TOKENS_AT_ONCE", "Engine", "HookedEngine", "Patched", "Reads", "Scorer"]
 
 Reads = Literal["END", "all"]
 
-_TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 4096
 
 
 class Scorer:
@@ -73,11 +73,21 @@ class Scorer:
         return self._direction is None
 
 
-class Patched:
-    """What engines need: the source's activations, and the hooks that put them in."""
+class Engine:
+    """What an engine is made for: the prompts patched into and from, which runs, and what is read off them."""
 
-    def __init__(self, model: TransformerBridge, plan: Plan, base: Tensor, source: Tensor, scorer: Scorer) -> None:
+    def __init__(self, model: TransformerBridge, plan: Any, base: Tensor, source: Tensor, scorer: Scorer) -> None:
         self.model, self.plan, self.base, self._source, self.scorer = model, plan, base, source, scorer
+
+    def tensor(self, numbers: np.ndarray) -> Tensor:
+        """Put numbers where the model is."""
+        return torch.as_tensor(numbers, device=self.base.device)
+
+
+class Patched(Engine):
+    """The source's activations, and the hooks that put them in."""
+
+    plan: Plan
 
     @cached_property
     def source(self) -> Run:
@@ -90,7 +100,7 @@ class Patched:
         `run` runs that layer with hooks: keys and values of one query head are patched by way of what the head puts
         out when those of its whole group are.
         """
-        axes = {axis: self._tensor(self.plan.index(axis, batch)) for axis in self.plan.axes}
+        axes = {axis: self.tensor(self.plan.index(axis, batch)) for axis in self.plan.axes}
         if not self.plan.by_query_head:
             return [self._edit(batch.prompt, layer, axes)]
         head, found, name = axes["head"], {}, SITES["z"].at(layer)
@@ -113,12 +123,9 @@ class Patched:
 
         def change(value: Tensor, hook: object) -> Tensor:
             own = value if works_in_place(name) else value.clone()
-            return exchange(own, given, self._tensor(prompt), dims)
+            return exchange(own, given, self.tensor(prompt), dims)
 
         return name, change
-
-    def _tensor(self, numbers: np.ndarray) -> Int[Tensor, " run"]:
-        return torch.as_tensor(numbers, device=self.base.device)
 
 
 class HookedEngine(Patched):
@@ -133,7 +140,7 @@ class HookedEngine(Patched):
         """Cut the sweep into batches within the budget, of at most `piece` tokens, each in one layer."""
         cfg, length = self.model.cfg, self.plan.positions
         per_token = 4 * (16 * cfg.d_model + 6 * (cfg.d_mlp or 0) + 2 * cfg.d_vocab + 3 * cfg.n_heads * length)
-        most = max(1, min(int(budget / per_token), piece or _TOKENS_AT_ONCE) // length)
+        most = max(1, min(int(budget / per_token), piece or TOKENS_AT_ONCE) // length)
         batch = self.plan.open
         for layer in reversed(range(len(self.plan.layers))):
             here = batch.take(batch.layer == layer)
@@ -142,7 +149,7 @@ class HookedEngine(Patched):
 
     def run(self, batch: Batch) -> np.ndarray:
         """Give the metric of every run of a batch."""
-        layer, ids = self.plan.layers[int(batch.layer[0])], self.base[self._tensor(batch.prompt)]
+        layer, ids = self.plan.layers[int(batch.layer[0])], self.base[self.tensor(batch.prompt)]
 
         def run(hooks: list) -> Tensor:
             return self.model.run_with_hooks(ids, fwd_hooks=hooks)

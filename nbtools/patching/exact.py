@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
 from nbtools.errors import InputError, SweepError
 from nbtools.patching.engine import Reads
-from nbtools.patching.plan import Plan, plan_sweep
+from nbtools.patching.labels import Direction, labelled, sides
+from nbtools.patching.plan import plan_sweep
 from nbtools.patching.proof import EngineName, choose_engine
-from nbtools.patching.running import Metric, Running
+from nbtools.patching.running import Metric, Pieces, Running
 from nbtools.patching.sites import Site, site_of
 from nbtools.runs.forward import check_hook
 from nbtools.runs.liveness import refuse_inert
@@ -21,15 +21,13 @@ from nbtools.runs.liveness import refuse_inert
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from nbtools.models.tokens import Tokens
+    from nbtools.patching.paths import PathSweep
     from nbtools.tasks import Task
 
 __all__ = ["Direction", "Sweep", "finish", "labelled", "patch", "sides", "usable_site"]
 
-Direction = Literal["denoising", "noising"]
 
-
-class Sweep:
+class Sweep(Pieces):
     """A sweep that is run piece by piece: what `patch` runs to the end, and an explorer while it is looked at.
 
     Iterate over it to run; each piece gives the number of cells that are done. At any time `effect` holds what
@@ -82,17 +80,9 @@ class Sweep:
         )  # fmt: skip
 
     @property
-    def done(self) -> int:
-        """How many cells are done, over all prompts."""
-        return self.running.done
-
-    @property
-    def total(self) -> int:
-        """How many cells there are, over all prompts."""
-        return self.running.total
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.running)
+    def title(self) -> str:
+        """What is done, for a progress bar."""
+        return f"patching {self.site.name}"
 
     @property
     def effect(self) -> xr.DataArray:
@@ -103,64 +93,6 @@ class Sweep:
             values - ends[0][across], self.plan, self.task, ends, model=self.model, metric=self.metric,
             direction=self.direction, engine=self.engine, complete=self.done >= self.total,
         )  # fmt: skip
-
-
-def sides(task: Task, direction: Direction) -> tuple[Tokens, Tokens]:
-    """Give the prompts that are patched into, and those that are patched from.
-
-    Raises
-    ------
-    InputError
-        If there is no such direction.
-    """
-    if direction not in ("denoising", "noising"):
-        msg = f"expected the direction 'denoising' or 'noising', got {direction!r}"
-        raise InputError(msg)
-    return (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
-
-
-def labelled(
-    changes: np.ndarray,
-    plan: Plan,
-    task: Task,
-    ends: np.ndarray,
-    *,
-    model: TransformerBridge,
-    metric: Metric,
-    direction: Direction,
-    engine: str,
-    complete: bool = True,
-) -> xr.DataArray:
-    """Put changes of the metric ``[prompt, layer, …]`` on the scale of effects, with labels.
-
-    Where both runs have the same metric, an effect is undefined: NaN. One prompt alone has no dimension.
-    """
-    gap = np.where(np.abs(ends[1] - ends[0]) > 1e-6, ends[1] - ends[0], np.nan)
-    values = changes / gap[(slice(None), *[None] * (changes.ndim - 1))]
-    coords: dict[str, Any] = {"layer": plan.layers, "base": ("prompt", ends[0]), "source": ("prompt", ends[1])}
-    for name, axis in plan.axes.items():
-        coords[name] = axis if axis.ndim == 1 else plan.names
-        if name in ("position", "query", "key") and axis.ndim == 1 and len(task) == 1:
-            prefix = "" if name == "position" else f"{name}_"
-            for kind, side in zip(("token", "source_token"), sides(task, direction), strict=True):
-                coords[f"{prefix}{kind}"] = (name, np.array(side.labels[0], dtype=object)[axis])
-    attrs = {
-        "model": str(model.cfg.model_name),
-        "task": task.name,
-        "site": plan.site.name,
-        "direction": direction,
-        "metric": getattr(metric, "name", getattr(metric, "__name__", "metric")),
-        "prompts": len(task),
-        "engine": engine,
-        "zero": "the run that is patched into",
-        "one": "the run that is patched from",
-        "complete": int(complete),
-    }
-    if plan.by_query_head:
-        attrs["heads"] = "query heads"
-    dims = ("prompt", "layer", *plan.axes)
-    array = xr.DataArray(values.astype(np.float32), dims=dims, coords=coords, name="effect", attrs=attrs)
-    return array.isel(prompt=0) if task.single else array
 
 
 def patch(
@@ -261,11 +193,11 @@ def patch(
     return finish(sweep, progress=progress, cancel=cancel)
 
 
-def finish(sweep: Sweep, *, progress: bool, cancel: Callable[[], bool] | None) -> xr.DataArray:
+def finish(sweep: Sweep | PathSweep, *, progress: bool, cancel: Callable[[], bool] | None) -> xr.DataArray:
     """Run a sweep to its end, or until it is cancelled or interrupted; what is done is kept."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=sweep.total, disable=not progress, desc=f"patching {sweep.site.name}", leave=False) as bar:
+    with tqdm(total=sweep.total, disable=not progress, desc=sweep.title, leave=False) as bar:
         try:
             for done in sweep:
                 bar.update(done - bar.n)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ __all__ = [
     "Enough",
     "Given",
     "Lane",
+    "Put",
     "Reference",
     "along",
     "attending",
     "ends",
-    "keys_and_values",
     "packed",
+    "reading",
     "recording",
     "register",
 ]
@@ -82,6 +83,36 @@ class Given:
     rows: Float[Tensor, "token d_model"]
     at: Int[Tensor, " token"]
     heads: Float[Tensor, "token head d_head"]
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """Queries, keys or values that are put into some heads of the runs of a lane, each into this head alone.
+
+    Attributes
+    ----------
+    which
+        0 for queries, 1 for keys, 2 for values.
+    heads
+        The query heads; of keys and values that a group shares each head sees its own.
+    values
+        What they get ``[run, head, position, d_head]``, from the lane's start on.
+    where
+        At which positions they get it.
+    """
+
+    which: int
+    heads: Int[Tensor, " head"]
+    values: Float[Tensor, "run head position d_head"]
+    where: Bool[Tensor, "run position"]
+
+    def into(self, own: Sequence[Tensor], groups: Int[Tensor, " head"]) -> list[Tensor]:
+        """Give queries, keys and values of these heads, changed; queries may be those of the last positions alone."""
+        parts = [own[0][:, self.heads], own[1][:, groups], own[2][:, groups]]
+        old = parts[self.which]
+        late = slice(-old.shape[2], None)
+        parts[self.which] = torch.where(self.where[:, None, late, None], self.values[:, :, late].to(old), old)
+        return parts
 
 
 @dataclass
@@ -159,15 +190,17 @@ def recording(kept: Reference) -> Attend:
     return attend
 
 
-def packed(kept: Reference, lanes: Sequence[Lane], given: Given | None = None) -> Attend:
-    """Attend for the rows of all lanes, and after them the rows that are given."""
+def packed(
+    kept: Reference, lanes: Sequence[Lane], given: Given | None = None, puts: Sequence[Put] | None = None
+) -> Attend:
+    """Attend for the rows of all lanes, and after them the rows that are given; `puts` has one for each lane."""
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, options: dict) -> Tensor:
         parts, begin = [], 0
-        for lane in lanes:
+        for lane, put in zip(lanes, puts or [None] * len(lanes), strict=True):
             end = begin + len(lane) * (kept.length - lane.start)
             own = [_split(whole[0, :, begin:end], len(lane)) for whole in (query, key, value)]
-            parts.append(_one_lane(kept, module, lane, own, options).flatten(0, 1))
+            parts.append(_one_lane(kept, module, lane, own, options, put).flatten(0, 1))
             begin = end
         if given is not None:
             parts.append(given.heads)
@@ -180,27 +213,27 @@ class Enough(Exception):  # noqa: N818, it is no error
     """Raised to leave a layer when all that is wanted of it is known."""
 
 
-def keys_and_values(found: list[Tensor]) -> Attend:
-    """Keep the keys and values of the rows, and leave the layer by raising; `Enough` is to be caught."""
+def reading(found: list[Tensor]) -> Attend:
+    """Keep queries, keys and values of the rows, and leave the layer by raising; `Enough` is to be caught."""
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, options: dict) -> Tensor:
-        found.extend((key, value))
+        found.extend((query, key, value))
         raise Enough
 
     return attend
 
 
-def ends(kept: Reference, lanes: Sequence[Lane], found: Sequence[Tensor]) -> Attend:
+def ends(kept: Reference, lanes: Sequence[Lane], found: Sequence[Tensor], puts: Sequence[Put] | None = None) -> Attend:
     """Attend for the last position of each run alone, with keys and values of all its rows."""
 
     def attend(module: nn.Module, query: Tensor, _: Tensor, __: Tensor, ___: Any, options: dict) -> Tensor:
         parts, begin, first = [], 0, 0
-        for lane in lanes:
+        for lane, put in zip(lanes, puts or [None] * len(lanes), strict=True):
             runs = len(lane)
             end = begin + runs * (kept.length - lane.start)
             own = [_split(query[0, :, first : first + runs], runs)]
             own += [_split(whole[0, :, begin:end], runs) for whole in found]
-            parts.append(_one_lane(kept, module, lane, own, options).flatten(0, 1))
+            parts.append(_one_lane(kept, module, lane, own, options, put).flatten(0, 1))
             begin, first = end, first + runs
         return torch.cat(parts)[None]
 
@@ -208,13 +241,30 @@ def ends(kept: Reference, lanes: Sequence[Lane], found: Sequence[Tensor]) -> Att
 
 
 def _one_lane(
-    kept: Reference, module: nn.Module, lane: Lane, own: Sequence[Tensor], options: dict
+    kept: Reference, module: nn.Module, lane: Lane, own: Sequence[Tensor], options: dict, put: Put | None
 ) -> Float[Tensor, "run position head d_head"]:
-    """Attend from the rows of a lane's runs to their own keys and those of the reference before them."""
+    """Attend from the rows of a lane's runs; heads that something is put into see their own queries, keys, values."""
+    mixed = _with_past(kept, module, lane, own, options)
+    if put is None:
+        return mixed
+    groups = put.heads // (own[0].shape[1] // own[1].shape[1])
+    changed = _with_past(kept, module, lane, put.into(own, groups), options, groups)
+    return mixed.index_copy(2, put.heads, changed)
+
+
+def _with_past(
+    kept: Reference,
+    module: nn.Module,
+    lane: Lane,
+    own: Sequence[Tensor],
+    options: dict,
+    groups: Int[Tensor, " head"] | slice = slice(None),
+) -> Float[Tensor, "run position head d_head"]:
+    """Attend from rows to their own keys and those of the reference before them, of these groups of heads."""
     query, *changed = own
     if lane.start:
         whole = (kept.keys[module], kept.values[module])
-        changed = [torch.cat([lane.past(old), new], 2) for old, new in zip(whole, changed, strict=True)]
+        changed = [torch.cat([lane.past(old)[:, groups], new], 2) for old, new in zip(whole, changed, strict=True)]
     mask = kept.masks[module]
     return _core(query, *changed, None if mask is None else mask[:, :, -query.shape[2] :], options)
 

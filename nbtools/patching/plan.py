@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nbtools.tasks import Task
 
-__all__ = ["Batch", "Plan", "plan_sweep"]
+__all__ = ["Batch", "Plan", "in_batches", "plan_sweep", "read_positions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +138,18 @@ class Plan:
         return np.full(len(batch), False)
 
     def batches(self, most_tokens: int, most_runs: int) -> Iterator[Batch]:
-        """Cut the open runs into batches of at most so many tokens and runs, at least one run each."""
-        tokens = self.positions - self.open.start
-        begin = 0
-        while begin < len(self.open):
-            room = np.searchsorted(np.cumsum(tokens[begin:]), most_tokens, side="right")
-            end = begin + max(1, min(int(room), most_runs))
-            yield self.open.take(slice(begin, end))
-            begin = end
+        """Cut the open runs into batches."""
+        return in_batches(self.open, self.positions, most_tokens, most_runs)
+
+
+def in_batches(runs: Batch, positions: int, most_tokens: int, most_runs: int) -> Iterator[Batch]:
+    """Cut runs into batches of at most so many changed tokens and runs, at least one run each."""
+    tokens, begin = positions - runs.start, 0
+    while begin < len(runs):
+        room = np.searchsorted(np.cumsum(tokens[begin:]), most_tokens, side="right")
+        end = begin + max(1, min(int(room), most_runs))
+        yield runs.take(slice(begin, end))
+        begin = end
 
 
 def plan_sweep(
@@ -175,7 +179,7 @@ def plan_sweep(
     for name in dims:
         most = count(model, site, name, length)
         if name in ("position", "query"):
-            axes[name], names = _positions(task, chosen[name], most)
+            axes[name], names = read_positions(task, chosen[name], most)
         else:
             axes[name] = _indices(name, chosen.get(name), model.cfg.n_heads if name == "head" and by_query else most)
     shared = model.cfg.n_heads // n_key_value_heads(model) if by_query else 1
@@ -197,8 +201,18 @@ def _indices(name: str, asked: Iterable[int] | int | None, most: int) -> np.ndar
     return np.array([int(index) % most for index in wanted])
 
 
-def _positions(task: Task, asked: Iterable[int | str] | None, most: int) -> tuple[np.ndarray, list[str]]:
-    """Read positions: numbers are the same in all prompts, names are looked up in each."""
+def read_positions(
+    task: Task, asked: Iterable[int | str] | int | str | None, most: int
+) -> tuple[np.ndarray, list[str]]:
+    """Read positions: numbers ``[place]`` are the same in all prompts, names are looked up in each ``[prompt, place]``.
+
+    Raises
+    ------
+    HookError
+        If a number lies outside the prompts.
+    InputError
+        If the task has no position of that name.
+    """
     if asked is None:
         return np.arange(most), []
     wanted = [asked] if isinstance(asked, (str, int)) else list(asked)
@@ -208,5 +222,7 @@ def _positions(task: Task, asked: Iterable[int | str] | None, most: int) -> tupl
     if unknown:
         msg = f"no position {unknown[0]!r} in this task: it names {', '.join(task.positions)}"
         raise InputError(msg)
-    rows = [task.positions[name] if isinstance(name, str) else [int(name) % most] * len(task) for name in wanted]
+    numbers = [name for name in wanted if not isinstance(name, str)]
+    places = iter(_indices("position", numbers, most) if numbers else ())
+    rows = [task.positions[name] if isinstance(name, str) else [next(places)] * len(task) for name in wanted]
     return np.array(rows).T, [str(name) for name in wanted]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from nbtools.errors import InputError
 from nbtools.patching.plan import Plan
@@ -18,17 +22,21 @@ from nbtools.runs.forward import lock
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["EngineName", "choose_engine", "prove"]
+__all__ = ["EngineName", "all_logits", "choose_engine", "difference", "prove", "proven", "random_pair"]
 
 EngineName = Literal["auto", "resumed", "hooks"]
 
 _TOLERANCE = 1e-4  # of the metric, between the engines, relative to its size
 _POSITIONS = 12
-_proven: WeakKeyDictionary[torch.nn.Module, tuple[object, str]] = WeakKeyDictionary()
+_proven: WeakKeyDictionary[torch.nn.Module, tuple[object, dict[str, str]]] = WeakKeyDictionary()
 
 
-def choose_engine(model: TransformerBridge, engine: EngineName) -> tuple[str, str]:
+def choose_engine(
+    model: TransformerBridge, engine: EngineName, problem_of: Callable[[], str] | None = None
+) -> tuple[str, str]:
     """Choose the fast engine where it gives, on this model, what full runs give; say why.
+
+    `problem_of` says what is wrong with the fast engine, or nothing; by default `prove`.
 
     Raises
     ------
@@ -40,7 +48,7 @@ def choose_engine(model: TransformerBridge, engine: EngineName) -> tuple[str, st
         raise InputError(msg)
     if engine == "hooks":
         return "hooks", "asked for"
-    problem = prove(model)
+    problem = prove(model) if problem_of is None else problem_of()
     if problem and engine == "resumed":
         msg = f"{model.cfg.architecture} cannot be resumed: {problem}; use engine='auto'"
         raise InputError(msg)
@@ -57,31 +65,55 @@ def prove(model: TransformerBridge) -> str:
     >>> prove(load())
     ''
     """
+    return proven(model, "patch", lambda: _disagreement(model))
+
+
+def proven(model: TransformerBridge, kind: str, compare: Callable[[], str]) -> str:
+    """Compare engines once for each model and kind of experiment; say what is wrong, or nothing."""
     try:
         with lock(model), torch.no_grad():
             twin = twin_of(model)
         known = _proven.get(model)
         if known is None or known[0] is not twin:
-            _proven[model] = known = (twin, _disagreement(model))
+            _proven[model] = known = (twin, {})
+        if kind not in known[1]:
+            known[1][kind] = compare()
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         return f"its layers could not be run on their own ({type(error).__name__}: {error})"
-    return known[1]
+    return known[1][kind]
+
+
+def difference(sample: Callable[[str], Running], what: str) -> str:
+    """Run a sample with both engines; say how far they are apart if that is too far."""
+    fast, full = (_finished(sample(engine)) for engine in ("resumed", "hooks"))
+    off = float(np.nanmax(np.abs(fast.values - full.values)))
+    if off <= _TOLERANCE * max(1.0, float(np.abs(full.ends).max())):
+        return ""
+    return f"resumed runs differ from full ones by {off:.2g} at {what}"
+
+
+def random_pair(model: TransformerBridge) -> Int[Tensor, "2 1 position"]:
+    """Give two random prompts of a few tokens to compare engines on."""
+    length = min(_POSITIONS, model.cfg.n_ctx)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(model.cfg.d_vocab, (2, 1, length), generator=generator).to(model.cfg.device)
 
 
 def _disagreement(model: TransformerBridge) -> str:
-    for site in ("resid_pre", "z"):
-        fast, full = (_sample(model, site, engine) for engine in ("resumed", "hooks"))
-        off = float(np.abs(fast.values - full.values).max())
-        if not off <= _TOLERANCE * max(1.0, float(np.abs(full.ends).max())):
-            return f"resumed runs differ from full ones by {off:.2g} at {site}"
-    return ""
+    found = (difference(partial(_sample, model, site), site) for site in ("resid_pre", "z"))
+    return next(filter(None, found), "")
+
+
+def _finished(running: Running) -> Running:
+    for _ in running:
+        pass
+    return running
 
 
 def _sample(model: TransformerBridge, site: str, engine: str) -> Running:
-    """Run a few cells in the first, middle and last layer on two random prompts."""
-    length = min(_POSITIONS, model.cfg.n_ctx)
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(model.cfg.d_vocab, (2, 1, length), generator=generator).to(model.cfg.device)
+    """Lay out a few cells in the first, middle and last layer on two random prompts."""
+    ids = random_pair(model)
+    length = ids.shape[-1]
     layers = sorted({0, model.cfg.n_layers // 2, model.cfg.n_layers - 1})
     few = (
         {"position": np.array([0, 3, length - 1])}
@@ -89,13 +121,10 @@ def _sample(model: TransformerBridge, site: str, engine: str) -> Running:
         else {"head": np.array([0, model.cfg.n_heads - 1])}
     )
     plan = Plan(site_of(site), layers, few, length, np.zeros(1, int))
-    running = Running(model, plan, *ids, _all_logits, engine=engine, budget=2e8)
-    for _ in running:
-        pass
-    return running
+    return Running(model, plan, *ids, all_logits, engine=engine, budget=2e8)
 
 
-def _all_logits(logits: torch.Tensor) -> torch.Tensor:
+def all_logits(logits: torch.Tensor) -> torch.Tensor:
     """Weigh all logits, so that none can be wrong unseen."""
     weights = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
     return logits @ weights / len(weights) ** 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from nbtools.patching.resumed import ResumedEngine
 from nbtools.runs.forward import check_model, lock
 from nbtools.runs.threads import settle_threads
 
-__all__ = ["Metric", "Running", "checked"]
+__all__ = ["Metric", "Pieces", "Running", "checked"]
 
 Metric = Callable[..., Tensor]
 
@@ -34,6 +35,8 @@ class Running:
     done
         How many cells are done.
     """
+
+    engines: ClassVar[dict[str, type]] = {"resumed": ResumedEngine, "hooks": HookedEngine}
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class Running:
     @property
     def total(self) -> int:
         """How many cells there are."""
-        return self.values.size
+        return len(self.plan.known) + len(self.plan.open)
 
     def __iter__(self) -> Iterator[int]:
         """Run; after each piece give the number of cells that are done. The model is free between pieces."""
@@ -72,16 +75,34 @@ class Running:
                 self._fill(batch, engine.run(batch))
             yield self.done
 
-    def _prepared(self) -> HookedEngine | ResumedEngine:
+    def _prepared(self) -> Any:
         check_model(self.model)
-        make = ResumedEngine if self.engine == "resumed" else HookedEngine
-        engine = make(self.model, self.plan, *self.pair, self.scorer)
+        engine = self.engines[self.engine](self.model, self.plan, *self.pair, self.scorer)
         self.ends[:] = engine.ends()
         return engine
 
     def _fill(self, batch: Batch, values: np.ndarray) -> None:
         self.values[batch.cell()] = values
         self.done += len(batch)
+
+
+class Pieces:
+    """What runs piece by piece, as `Running` does for it."""
+
+    running: Running
+
+    @property
+    def done(self) -> int:
+        """How many cells are done, over all prompts."""
+        return self.running.done
+
+    @property
+    def total(self) -> int:
+        """How many cells there are, over all prompts."""
+        return self.running.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.running)
 
 
 def checked(metric: Metric) -> Metric:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nbtools.patching import packed
-from nbtools.patching.packed import Given, Lane, Reference
+from nbtools.patching.packed import Given, Lane, Put, Reference
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -59,8 +59,18 @@ class Twin:
         """Whether the hooked model still has the weights this twin was built around."""
         return self._pointers == _pointers(model.original_model)
 
-    def reference(self, ids: Int[Tensor, "prompt position"], *, only: int | None = None) -> Reference:
-        """Run in full, keeping what packed runs need; with `only` the input of one layer, and what attention reads."""
+    def reference(
+        self,
+        ids: Int[Tensor, "prompt position"],
+        *,
+        only: int | None = None,
+        embeddings: Float[Tensor, "prompt position d_model"] | None = None,
+    ) -> Reference:
+        """Run in full, keeping what packed runs need.
+
+        With `only` the input of one layer is kept, and what attention reads; `embeddings` stand in for those of `ids`.
+        """
+        inputs = {"input_ids": ids} if embeddings is None else {"inputs_embeds": embeddings}
         kept = Reference(length=ids.shape[1], only=only)
         hooks = [_keep(kept, only in (None, index)) for index in range(len(self.layers))]
         handles = [
@@ -71,7 +81,7 @@ class Twin:
             handles.append(self.layers[-1].register_forward_hook(lambda _, __, out: kept.streams.append(_first(out))))
         try:
             with packed.attending(packed.recording(kept)):
-                self.module.base_model(input_ids=ids, use_cache=False)
+                self.module.base_model(**inputs, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
@@ -87,6 +97,7 @@ class Twin:
         lanes: Sequence[Lane],
         kept: Reference,
         given: Given | None = None,
+        puts: Sequence[Put] | None = None,
     ) -> Float[Tensor, "token d_model"]:
         """Run packed rows through one layer.
 
@@ -102,22 +113,40 @@ class Twin:
             The reference run that holds what did not change.
         given
             More rows, which come last.
+        puts
+            For each lane what is put into some of its heads.
         """
         at = _positions(lanes, kept.length)
         if given is not None:
             rows, at = torch.cat([rows, given.rows]), torch.cat([at.to(given.at), given.at])
-        return self._run(layer, rows, at, kept, packed.packed(kept, lanes, given))
+        return self._run(layer, rows, at, kept, packed.packed(kept, lanes, given, puts))
 
     def advance_ends(
-        self, layer: int, rows: Float[Tensor, "token d_model"], lanes: Sequence[Lane], kept: Reference
+        self,
+        layer: int,
+        rows: Float[Tensor, "token d_model"],
+        lanes: Sequence[Lane],
+        kept: Reference,
+        puts: Sequence[Put] | None = None,
     ) -> Float[Tensor, "run d_model"]:
         """Run packed rows through one layer as far as the last position of each run needs it, and give only those."""
         at = _positions(lanes, kept.length)
+        found = self.reads(layer, rows, at, kept)[1:]
+        last = torch.nonzero(at == kept.length - 1)[:, 0].to(rows.device)
+        return self._run(layer, rows[last], at[last.cpu()], kept, packed.ends(kept, lanes, found, puts))
+
+    def with_heads(self, layer: int, given: Given, kept: Reference) -> Float[Tensor, "token d_model"]:
+        """Run rows whose attention is given through one layer."""
+        return self._run(layer, given.rows, given.at, kept, packed.packed(kept, [], given))
+
+    def reads(
+        self, layer: int, rows: Float[Tensor, "token d_model"], at: Int[Tensor, " token"], kept: Reference
+    ) -> list[Float[Tensor, "1 head token d_head"]]:
+        """Give the queries, keys and values that a layer's attention reads off rows."""
         found: list[Tensor] = []
         with suppress(packed.Enough):
-            self._run(layer, rows, at, kept, packed.keys_and_values(found))
-        last = torch.nonzero(at == kept.length - 1)[:, 0].to(rows.device)
-        return self._run(layer, rows[last], at[last.cpu()], kept, packed.ends(kept, lanes, found))
+            self._run(layer, rows, at, kept, packed.reading(found))
+        return found
 
     def _run(
         self, layer: int, rows: Float[Tensor, "token d_model"], at: Int[Tensor, " token"], kept: Reference, attend: Any
