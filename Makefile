@@ -34,7 +34,8 @@ unit: $(VENV)/.test node_modules/.installed
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
-	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env \
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks -n 2 --dist loadfile \
+	  --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with=notebooks/sanitize.cfg --nbval-cell-timeout=120 \
 	  --nbval-kernel-startup-timeout=120 --durations=10
 
