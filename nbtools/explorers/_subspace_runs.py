@@ -29,6 +29,7 @@ from nbtools.patching import (
     mean_direction,
     patch_subspace,
     reader_weights,
+    row_space,
     spread,
 )
 
@@ -45,7 +46,6 @@ LEARNED = "learned"
 _BATCH = 8  # pairs in a step of learning: a few tenths of a second, and a click is heard in between
 _TOP = 4  # most probable tokens of each run
 _NOTHING = 1e-5  # length of a part that is rounding error
-_ROUNDING = 1e-5  # of the largest singular value: less is none, as in `nbtools.patching.split`
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +101,8 @@ class Place:
 
     @cached_property
     def rows(self) -> Float[Tensor, "width rank"]:
-        """Orthonormal directions that are read: `split` finds them anew each time, which takes longer than a step."""
-        left, sizes, _ = torch.linalg.svd(self.reading.double(), full_matrices=False)
-        return left[:, sizes > _ROUNDING * sizes.max()].to(self.reading)
+        """Orthonormal directions that are read; to find them takes longer than a step of learning."""
+        return row_space(self.reading.double()).to(self.reading)
 
     @cached_property
     def plain(self) -> xr.Dataset:

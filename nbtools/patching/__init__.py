@@ -3,7 +3,7 @@
 from nbtools.patching.ablation import ablation
 from nbtools.patching.alignment import learn_subspace, learning
 from nbtools.patching.attribution import attribute
-from nbtools.patching.diagnosis import Diagnosis, compare_patches, diagnose, reader_weights, split
+from nbtools.patching.diagnosis import Diagnosis, compare_patches, diagnose
 from nbtools.patching.edges import path_attribute
 from nbtools.patching.editing import RankOneEdit, rank_one_edit, second_moment
 from nbtools.patching.exact import Sweep, patch
@@ -12,6 +12,7 @@ from nbtools.patching.moving import move_along
 from nbtools.patching.pairwise import pair_directions, patch_directions
 from nbtools.patching.paths import PathSweep, path_patch
 from nbtools.patching.proof import prove
+from nbtools.patching.readers import reader_weights, row_space, split
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import spread
 from nbtools.patching.steering import generate, mean_difference, steering, written
@@ -45,6 +46,7 @@ __all__ = [
     "prove",
     "rank_one_edit",
     "reader_weights",
+    "row_space",
     "second_moment",
     "split",
     "spread",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,105 +11,18 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from nbtools.errors import ArrayError, InputError
-from nbtools.naming import HeadLike, parse_heads
+from nbtools.errors import InputError
+from nbtools.patching.readers import split
 from nbtools.patching.subspace import Subspace, patch_subspace
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
-
     from nbtools.patching.mediator import Mediator
 
-__all__ = ["Diagnosis", "compare_patches", "diagnose", "reader_weights", "split"]
+__all__ = ["Diagnosis", "compare_patches", "diagnose"]
 
 _KEPT = 0.5  # of v's effect, which its row part keeps if the direction is one the model uses
 _SMALL = 10.0  # percent of the logit difference: less is no effect
-_ROUNDING = 1e-5  # of the largest singular value: less is none
-
-
-def reader_weights(
-    mediator: Mediator, *, heads: Iterable[HeadLike] = (), through: str = "q", mlps: Iterable[int] = ()
-) -> Float[Tensor, "width reading"]:
-    """Give the weights that read an activation: what no column of them sees cannot matter.
-
-    Parameters
-    ----------
-    mediator
-        Neurons are read by ``W_out``, the outputs of heads by ``W_O``; nothing more is asked for then.
-    heads, through
-        The residual stream, and what is added to it, is read by later layers. Name the heads that matter, and by
-        which of ``"q"``, ``"k"``, ``"v"``. Query heads that share keys read by those of their group.
-    mlps
-        Layers whose MLPs read the stream; a gated one does so twice.
-
-    Returns
-    -------
-    Tensor
-        Weights, with the gain of the norm before them.
-
-    Raises
-    ------
-    InputError
-        If there is nothing that reads by weights alone, or a reader comes before the activation.
-
-    Examples
-    --------
-    >>> from nbtools.patching import Mediator
-    >>> from nbtools.tasks import ioi_orders
-    >>> model = load()
-    >>> pairs = ioi_orders(model, pairs=2, template=0)
-    >>> reader_weights(Mediator(model, pairs, "neurons", layer=20)).shape
-    torch.Size([1536, 576])
-    >>> reader_weights(Mediator(model, pairs, "resid_post", layer=20), heads=["21.3", "23.1"]).shape
-    torch.Size([576, 128])
-    """
-    model, site, layer = mediator.model, mediator.site.name, mediator.layer
-    if site == "neurons":
-        return model.blocks[layer].mlp.W_out.detach().float()
-    if site == "z":
-        weights = model.blocks[layer].attn.W_O.detach().float()
-        return weights.flatten(0, 1) if mediator.head is None else weights[mediator.head]
-    if site in ("q", "k", "v"):
-        msg = f"attention reads {site!r} by products of activations, not by weights: choose z, neurons or the stream"
-        raise InputError(msg)
-    chosen = parse_heads(heads) if heads else []
-    parts = [_head_reads(model, *head, through) for head in chosen] + [_mlp_reads(model, mlp) for mlp in mlps]
-    first = layer + (site in ("resid_post", "mlp_out"))
-    early = [at for at in (*(at for at, _ in chosen), *mlps) if at < first]
-    if early or not parts:
-        what = f"a reader in layer {early[0]} comes before it" if early else "the stream is read by later layers"
-        msg = f"{what}: name heads= or mlps= from layer {first} on"
-        raise InputError(msg)
-    return torch.cat(parts, 1)
-
-
-def split(
-    directions: Float[Tensor, "width k"], reading: Float[Tensor, "width reading"]
-) -> tuple[Float[Tensor, "width k"], Float[Tensor, "width k"]]:
-    """Split directions into what some weights read, and what they do not: row space and null space.
-
-    The two parts add up to the directions; they are not made longer.
-
-    Parameters
-    ----------
-    directions
-        Columns ``[width, k]``.
-    reading
-        Weights that read the activation, as `reader_weights` gives them.
-
-    Examples
-    --------
-    >>> row, null = split(torch.tensor([[0.6], [0.8]]), torch.tensor([[2.0], [0.0]]))
-    >>> row[:, 0].tolist(), null[:, 0].tolist()
-    ([0.6..., 0.0], [0.0, 0.8...])
-    """
-    if directions.ndim != 2 or reading.ndim != 2 or len(directions) != len(reading):
-        msg = f"expected columns and weights of one width, got {tuple(directions.shape)} and {tuple(reading.shape)}"
-        raise ArrayError(msg)
-    left, sizes, _ = torch.linalg.svd(reading.double(), full_matrices=False)
-    rows = left[:, sizes > _ROUNDING * sizes.max()]
-    row = (rows @ (rows.T @ directions.double())).to(directions)
-    return row, directions - row
+_ROUNDING = 1e-5  # of the length of a direction: less is none
 
 
 def compare_patches(
@@ -225,7 +137,7 @@ def diagnose(mediator: Mediator, subspace: Subspace, reading: Float[Tensor, "wid
 
     Examples
     --------
-    >>> from nbtools.patching import Mediator, mean_direction
+    >>> from nbtools.patching import Mediator, mean_direction, reader_weights
     >>> from nbtools.tasks import ioi_orders
     >>> model = load()
     >>> mediator = Mediator(model, ioi_orders(model, pairs=8, template=0), "neurons", layer=20)
@@ -291,26 +203,3 @@ def _verdict(effects: xr.Dataset) -> str:
             f"holds the direction, takes {whole:.0f} %"
         )
     return f"believable: the part that is read takes {row:.0f} of {v:.0f} %, the whole activation {whole:.0f} %"
-
-
-def _head_reads(model: TransformerBridge, layer: int, head: int, through: str) -> Float[Tensor, "d_model d_head"]:
-    if through not in ("q", "k", "v"):
-        msg = f"a head reads the stream through 'q', 'k' or 'v', got {through!r}"
-        raise InputError(msg)
-    block = model.blocks[layer]
-    weights = getattr(block.attn, f"W_{through.upper()}").detach().float()
-    own = head * len(weights) // model.cfg.n_heads
-    return _after_norm(weights[own], block.ln1)
-
-
-def _mlp_reads(model: TransformerBridge, layer: int) -> Float[Tensor, "d_model reading"]:
-    block = model.blocks[layer]
-    gate = getattr(block.mlp, "W_gate", None)
-    parts = [block.mlp.W_in, *([] if gate is None else [gate])]
-    return torch.cat([_after_norm(part.detach().float(), block.ln2) for part in parts], 1)
-
-
-def _after_norm(weights: Float[Tensor, "d_model reading"], norm: torch.nn.Module) -> Float[Tensor, "d_model reading"]:
-    """Take the norm's gain into the weights; a norm that centres its input does not let its mean be read."""
-    gained = norm.weight.detach().float()[:, None] * weights
-    return gained - gained.mean(0) if getattr(norm, "bias", None) is not None else gained
