@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from nbtools.measures._norms import FrozenNorm
+from nbtools.models.norms import FrozenNorm
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

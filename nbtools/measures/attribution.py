@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nbtools.errors import InputError, ModelError
-from nbtools.measures._norms import FrozenNorm
+from nbtools.models.norms import FrozenNorm
 from nbtools.models.tokens import Prompt, tokens
 from nbtools.runs.forward import Run, forward, lock
 

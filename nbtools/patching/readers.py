@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.errors import ArrayError, InputError
+from nbtools.models.norms import FrozenNorm
 from nbtools.naming import HeadLike, parse_heads
 
 if TYPE_CHECKING:
@@ -129,18 +130,16 @@ def _head_reads(model: TransformerBridge, layer: int, head: int, through: str) -
         raise InputError(msg)
     block = model.blocks[layer]
     weights = getattr(block.attn, f"W_{through.upper()}").detach().float()
-    own = head * len(weights) // model.cfg.n_heads
-    return _after_norm(weights[own], block.ln1)
+    return _behind(block.ln1, weights[head * len(weights) // model.cfg.n_heads])
 
 
 def _mlp_reads(model: TransformerBridge, layer: int) -> Float[Tensor, "d_model reading"]:
     block = model.blocks[layer]
     gate = getattr(block.mlp, "W_gate", None)
     parts = [block.mlp.W_in, *([] if gate is None else [gate])]
-    return torch.cat([_after_norm(part.detach().float(), block.ln2) for part in parts], 1)
+    return torch.cat([_behind(block.ln2, part.detach().float()) for part in parts], 1)
 
 
-def _after_norm(weights: Float[Tensor, "d_model reading"], norm: torch.nn.Module) -> Float[Tensor, "d_model reading"]:
-    """Take the norm's gain into the weights; a norm that centres its input does not let its mean be read."""
-    gained = norm.weight.detach().float()[:, None] * weights
-    return gained - gained.mean(0) if getattr(norm, "bias", None) is not None else gained
+def _behind(norm: torch.nn.Module, weights: Float[Tensor, "d_model reading"]) -> Float[Tensor, "d_model reading"]:
+    """Take a norm into the weights that read what it gives; one that centres does not let the mean be read."""
+    return FrozenNorm.of(norm, weights.T[:1].to(next(norm.parameters()))).into(weights)

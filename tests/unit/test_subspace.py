@@ -283,6 +283,28 @@ def test_what_reads_an_activation_depends_on_the_site():
         reader_weights(Mediator(model, pairs, "q", layer=1))
 
 
+@pytest.mark.parametrize("family", ["Llama with groups", "GPT-2", "Gemma-2", "Qwen3"])
+def test_what_a_reader_does_not_read_changes_at_most_the_scale_of_what_it_gets(family):
+    model = bridge(family)
+    block, g = model.blocks[2], torch.Generator().manual_seed(0)
+    gains = [parameter for parameter in block.ln1.parameters() if parameter.ndim == 1]
+    before = [gain.detach().clone() for gain in gains]
+    try:
+        with torch.no_grad():
+            for gain in gains:  # Gemma's gain is one more than its weight
+                gain.add_(torch.randn(gain.shape, generator=g) / 2)
+            reading = reader_weights(Mediator(model, pairs_of(model), "resid_pre", layer=2), heads=["2.1"])
+            x, step = torch.randn(2, 1, 32, generator=g)
+            null = split(step.T, reading)[1].T
+            given = [(block.ln1(stream) - block.ln1(0 * x)) @ block.attn.W_Q[1] for stream in (x, x + null, x + step)]
+    finally:
+        with torch.no_grad():
+            for gain, old in zip(gains, before, strict=True):
+                gain.copy_(old)
+    same, other = (torch.cosine_similarity(given[0], moved).item() for moved in given[1:])
+    assert null.norm() > 1 and same > 1 - 1e-4 > other + 1e-2
+
+
 def test_a_norm_that_centres_does_not_let_the_mean_be_read():
     model = bridge("GPT-2")
     reading = reader_weights(Mediator(model, pairs_of(model), "resid_pre", layer=2), heads=["2.0"])
