@@ -11,9 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from nbtools.errors import InputError, PromptError
-from nbtools.models.tokens import label, tokens
-from nbtools.tasks._draws import check_choice, check_prompts, one_prompt, table
-from nbtools.tasks._one import need_tokenizer, single_tokens
+from nbtools.models.tokens import tokens
+from nbtools.tasks._draws import check_choice, check_prompts, drawn_task, known_words, one_prompt, table
+from nbtools.tasks._one import need_tokenizer
 from nbtools.tasks._show import shown
 from nbtools.tasks.task import Task
 
@@ -99,24 +99,14 @@ def colored_objects(model: TransformerBridge, *, prompts: int = 8, template: int
     check_prompts(prompts)
     check_choice("template", template, range(len(table("colored_objects")["templates"])))
     need_tokenizer(model, "colored_objects")
-    words = {kind: _words(model, kind) for kind in _LEAST}
+    words = {kind: known_words(model, "colored_objects", kind, least=least) for kind, least in _LEAST.items()}
     puzzles = _draw(words, prompts, table("colored_objects")["templates"][template], random.Random(seed))
     clean, corrupted = (
         one_prompt(tokens(model, [puzzle.write(puzzle.roles[side]) for puzzle in puzzles])) for side in (0, 1)
     )
     found = [_places(*row, words) for row in zip(clean.ids.tolist(), clean.labels, puzzles, strict=True)]
     pairs = [[words["colors"][puzzle.colors[role]] for role in puzzle.roles[:2]] for puzzle in puzzles]
-    answer, wrong = torch.tensor(pairs, device=clean.ids.device).T.contiguous()
-    return Task(
-        name="colored objects",
-        clean=clean,
-        corrupted=corrupted,
-        answer=answer,
-        wrong=wrong,
-        positions={name: [place[name] for place in found] for name in found[0]},
-        model_name=str(model.cfg.model_name),
-        texts={token: label(model, token) for pair in pairs for token in pair},
-    )
+    return drawn_task(model, "colored objects", clean, corrupted, pairs, found)
 
 
 def candidates(task: Task) -> Int[Tensor, "prompt three"]:
@@ -139,20 +129,6 @@ def candidates(task: Task) -> Int[Tensor, "prompt three"]:
         raise InputError(msg)
     places = torch.tensor([task.positions[name] for name in _THREE], device=task.clean.ids.device).T
     return task.clean.ids.gather(1, places)
-
-
-def _words(model: TransformerBridge, kind: str) -> dict[str, int]:
-    """Give the words of a list that are one token, with their ids."""
-    known = table("colored_objects")[kind]
-    words = single_tokens(model, known)
-    if len(words) < _LEAST[kind]:
-        split = ", ".join(word for word in known if word not in words)
-        msg = (
-            f"colored_objects needs {_LEAST[kind]} {kind} of one token, this model's tokenizer has {len(words)}: it "
-            f"splits {split}; write the prompts with nbtools.tasks.pair"
-        )
-        raise PromptError(msg)
-    return words
 
 
 def _draw(words: dict[str, dict[str, int]], prompts: int, template: str, draw: random.Random) -> list[_Puzzle]:

@@ -6,11 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from nbtools.errors import InputError, PromptError
-from nbtools.models.tokens import label, tokens
-from nbtools.tasks._draws import check_choice, check_prompts, one_prompt, table, usual
+from nbtools.models.tokens import tokens
+from nbtools.tasks._draws import check_choice, check_prompts, drawn_task, one_prompt, table, usual
 from nbtools.tasks._one import need_tokenizer, single_tokens
 from nbtools.tasks._places import last_token_of
 from nbtools.tasks.task import Task
@@ -84,17 +82,8 @@ def facts(model: TransformerBridge, *, relation: str | None = None, prompts: int
     pairs = _draw([fact for fact in known if fact.length == length], prompts, random.Random(seed))
     clean, corrupted = (one_prompt(tokens(model, [fact.text for fact in side])) for side in zip(*pairs, strict=True))
     answers = [(ours.answer, theirs.answer) for ours, theirs in pairs]
-    answer, wrong = torch.tensor(answers, device=clean.ids.device).T.contiguous()
-    return Task(
-        name="facts",
-        clean=clean,
-        corrupted=corrupted,
-        answer=answer,
-        wrong=wrong,
-        positions={"SUBJECT": [ours.subject for ours, _ in pairs], "END": [len(clean) - 1] * len(pairs)},
-        model_name=str(model.cfg.model_name),
-        texts={token: label(model, token) for both in answers for token in both},
-    )
+    places = [{"SUBJECT": ours.subject, "END": len(clean) - 1} for ours, _ in pairs]
+    return drawn_task(model, "facts", clean, corrupted, answers, places)
 
 
 def _check(relation: str | None, prompts: int) -> None:

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from nbtools.errors import InputError, PromptError
-from nbtools.models.tokens import label, tokens
-from nbtools.tasks._draws import check_choice, check_prompts, one_prompt, table, usual
-from nbtools.tasks._one import need_tokenizer, single_tokens
+from nbtools.models.tokens import tokens
+from nbtools.tasks._draws import check_choice, check_prompts, drawn_task, known_words, one_prompt, table, usual
+from nbtools.tasks._one import need_tokenizer
 from nbtools.tasks._show import shown
 from nbtools.tasks.task import Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-__all__ = ["CLEAN", "IO", "S", "Scene", "check_template", "ioi", "places", "templates", "words"]
+__all__ = ["CLEAN", "IO", "S", "Scene", "check_template", "ioi", "places", "templates"]
 
 _ORDERS = {"ABBA": ("ABBA",), "BABA": ("BABA",), "both": ("ABBA", "BABA")}
 IO, S, _C, _D, _E = range(5)  # of the five names drawn for a prompt
@@ -118,23 +116,13 @@ def ioi(
     """
     _check(prompts, template, order, corruption)
     need_tokenizer(model, "ioi")
-    names = words(model, "names", least=5)
+    names = known_words(model, "ioi", "names", least=5)
     scenes = _draw(model, list(names), prompts, templates(model, template), _ORDERS[order], seed)
     clean = one_prompt(tokens(model, [scene.write(CLEAN) for scene in scenes]))
     corrupted = one_prompt(tokens(model, [scene.write(_CORRUPTIONS[corruption]) for scene in scenes]))
     pairs = [(names[scene.people[IO]], names[scene.people[S]]) for scene in scenes]
     found = [places(*row) for row in zip(clean.ids.tolist(), clean.labels, pairs, scenes, strict=True)]
-    answer, wrong = torch.tensor(pairs, device=clean.ids.device).T.contiguous()
-    return Task(
-        name="ioi",
-        clean=clean,
-        corrupted=corrupted,
-        answer=answer,
-        wrong=wrong,
-        positions={name: [place[name] for place in found] for name in found[0]},
-        model_name=str(model.cfg.model_name),
-        texts={token: label(model, token) for pair in pairs for token in pair},
-    )
+    return drawn_task(model, "ioi", clean, corrupted, pairs, found)
 
 
 def _check(prompts: int, template: int | None, order: str, corruption: str) -> None:
@@ -152,15 +140,6 @@ def check_template(template: int | None) -> None:
         raise InputError(msg)
 
 
-def words(model: TransformerBridge, kind: str, *, least: int = 1) -> dict[str, int]:
-    """Give the words of a list that are one token, with their ids."""
-    words = single_tokens(model, table("ioi")[kind])
-    if len(words) < least:
-        msg = f"ioi needs {least} {kind} of one token, this model's tokenizer has {len(words)}: use nbtools.tasks.pair"
-        raise PromptError(msg)
-    return words
-
-
 def templates(model: TransformerBridge, template: int | None) -> list[str]:
     """Give the one that was asked for, or all of the most frequent length in tokens."""
     known = table("ioi")["templates"]
@@ -174,7 +153,7 @@ def templates(model: TransformerBridge, template: int | None) -> list[str]:
 def _draw(
     model: TransformerBridge, names: list[str], prompts: int, templates: list[str], orders: Sequence[str], seed: int
 ) -> list[Scene]:
-    spots, things = list(words(model, "places")), list(words(model, "objects"))
+    spots, things = (list(known_words(model, "ioi", kind)) for kind in ("places", "objects"))
     deck = random.Random(seed).sample(templates, len(templates))
     draw = random.Random(seed)
     scenes = []

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from nbtools.models.tokens import label, tokens
-from nbtools.tasks._draws import check_choice, check_prompts
+from nbtools.tasks._draws import check_choice, check_prompts, known_words
 from nbtools.tasks._one import need_tokenizer
 from nbtools.tasks.interchange import Interchange
-from nbtools.tasks.ioi import CLEAN, IO, S, Scene, check_template, places, templates, words
+from nbtools.tasks.ioi import CLEAN, IO, S, Scene, check_template, places, templates
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -74,8 +74,8 @@ def ioi_orders(
     check_template(template)
     check_choice("half", half, ["first", "second", None])
     need_tokenizer(model, "ioi")
-    names = words(model, "names", least=10)
-    known = [_half(list(words(model, kind)), half) for kind in ("names", "places", "objects")]
+    names = known_words(model, "ioi", "names", least=10)
+    known = [_half(list(known_words(model, "ioi", kind)), half) for kind in ("names", "places", "objects")]
     scenes = _draw(templates(model, template), *known, pairs, _combinations(crossing), random.Random(seed))
     base, source = (tokens(model, [scene.write(CLEAN) for scene in side]) for side in zip(*scenes, strict=True))
     people = [(names[scene.people[IO]], names[scene.people[S]]) for scene, _ in scenes]
