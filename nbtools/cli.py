@@ -11,7 +11,7 @@ import typer
 
 from nbtools.errors import NbtoolsError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "quiet_lab"]
 
 app = typer.Typer(
     help="Look inside transformers from a Jupyter notebook.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -35,14 +35,20 @@ def lab(context: typer.Context) -> None:
     """Fetch the model if need be and open JupyterLab at the first notebook; extra options go to JupyterLab."""
     fetch(None)
     start = _notebooks() / _START
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None"]
-    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     command += [str(start)] if start.is_file() else []
     if not start.is_file():
         typer.echo("the series is not part of the installed package: clone the project to have notebooks/", err=True)
+    os.environ.update(quiet_lab())
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *context.args])
+
+
+def quiet_lab() -> dict[str, str]:
+    """Give the environment in which JupyterLab neither asks whether to fetch news nor looks for updates."""
+    folder = str(Path(__file__).parent)  # its labconfig says so
+    return {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_CONFIG_PATH")]))}
 
 
 @app.command()

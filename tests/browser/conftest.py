@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from nbtools.cli import quiet_lab
 from tests.conftest import need
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -72,9 +73,8 @@ class Lab:
         ]
         settings = {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTER_DATA_DIR": str(folder / ".data")}
         settings |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".lab"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".lab")}
-        _ask_nothing(folder / ".lab")
         self.log = (folder / "lab.log").open("w")
-        environment = {**os.environ, **settings, "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **quiet_lab(), **settings, "HF_HUB_OFFLINE": "1"}
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
         self._await()
 
@@ -112,13 +112,6 @@ class Lab:
         self.process.terminate()
         self.process.wait(30)
         self.log.close()
-
-
-def _ask_nothing(settings: Path) -> None:
-    """JupyterLab asks a new user whether to fetch news, over what is looked at."""
-    folder = settings / "@jupyterlab" / "apputils-extension"
-    folder.mkdir(parents=True)
-    (folder / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
 
 @pytest.fixture(scope="session")

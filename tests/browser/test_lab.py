@@ -90,6 +90,7 @@ def test_the_first_notebook_runs_from_top_to_bottom_and_draws_its_views(open_not
     assert errors == []
     notebook.page.locator(".nb canvas").first.wait_for()
     assert notebook.page.get_by_text("Error displaying widget").count() == 0
+    assert notebook.page.get_by_text("Jupyter news").count() == 0
     notebook.page.locator(".nb-grid").first.scroll_into_view_if_needed()
     shot(notebook, "start_here")
 

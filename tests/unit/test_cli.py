@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -105,9 +106,13 @@ def test_lab_starts_on_the_loopback_address_at_the_first_notebook(model, monkeyp
     started = []
     monkeypatch.setattr(cli.os, "execv", lambda program, words: started.extend(words))
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "own")
     context = cli.typer.Context(cli.typer.main.get_command(cli.app))
     context.args = ["--no-browser"]
     cli.lab(context)
     assert "--ServerApp.ip=127.0.0.1" in started
     assert not [word for word in started if "token" in word]  # JupyterLab makes its own
     assert started[-2:] == [str(ROOT / "notebooks" / "00_start_here.ipynb"), "--no-browser"]
+    quiet, own = os.environ["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    said = json.loads((Path(quiet) / "labconfig" / "default_setting_overrides.json").read_text())
+    assert said["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false" and own == "own"
