@@ -151,8 +151,9 @@ def length(notebook: NotebookNode) -> Iterator[str]:
     cells = code_cells(notebook)
     sizes = [lines_of(cell) for _, cell in cells]
     for place, cell in cells:
-        if not 1 <= lines_of(cell) <= 15:
-            yield f"cell {place} has {lines_of(cell)} lines, expected 1 to 15: move it into nbtools, with a test"
+        lines = len(cell.source.splitlines())
+        if not 1 <= lines <= 15:
+            yield f"cell {place} has {lines} lines, expected 1 to 15: move it into nbtools, with a test"
     if sizes and statistics.median(sizes) > 4:
         yield f"the median code cell has {statistics.median(sizes):g} lines, expected at most 4: split cells"
     if is_numbered(notebook) and not 25 <= len(cells) <= 40:
