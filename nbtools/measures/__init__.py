@@ -17,6 +17,7 @@ from nbtools.measures.heads import (
 from nbtools.measures.lens import logit_lens
 from nbtools.measures.positions import attention_to_positions
 from nbtools.measures.predictions import accuracy, next_token, surprise
+from nbtools.measures.scores import score, scoring
 
 __all__ = [
     "HEAD_MEASURES",
@@ -38,5 +39,7 @@ __all__ = [
     "next_token",
     "ov_circuit",
     "qk_circuit",
+    "score",
+    "scoring",
     "surprise",
 ]

@@ -154,9 +154,8 @@ def _taking_out(
         for dim, name in enumerate(site.axes, start=1):
             places = wanted.get(name)
             if places is not None:
-                chosen &= _mask(places, value.shape[dim], name).view(
-                    *(-1 if d == dim else 1 for d in range(value.ndim))
-                )
+                mask = _mask(places, value.shape[dim], name).to(value.device)
+                chosen &= mask.view(*(-1 if d == dim else 1 for d in range(value.ndim)))
         return torch.where(chosen, new, value)
 
     return take_out

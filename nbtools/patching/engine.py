@@ -38,16 +38,18 @@ class Scorer:
     reads
         Whether it is given the logits of the last position ``[run, vocabulary]``, or of all ``[run, position,
         vocabulary]``.
+    first
+        The number of the first prompt that is run, which the metric counts from.
     """
 
-    def __init__(self, metric: Any, reads: Reads = "END") -> None:
-        self.metric, self.reads_all = metric, reads == "all"
+    def __init__(self, metric: Any, reads: Reads = "END", first: int = 0) -> None:
+        self.metric, self.reads_all, self.first = metric, reads == "all", first
         self._direction: Tensor | None = None
 
     def of_logits(self, logits: Float[Tensor, "run position vocabulary"], prompt: np.ndarray) -> np.ndarray:
         """Give the metric of runs from their logits."""
         read = logits if self.reads_all else logits[:, -1]
-        values = self.metric(read.float(), torch.as_tensor(prompt, device=logits.device))
+        values = self.metric(read.float(), torch.as_tensor(prompt + self.first, device=logits.device))
         return values.detach().double().cpu().numpy()
 
     def learn_direction(self, twin: Twin) -> None:
@@ -63,7 +65,7 @@ class Scorer:
         """Give the metric of runs from what the last layer put out, at the last position or at all."""
         if self._direction is None:
             return self.of_logits(twin.logits(rows), prompt)
-        which = torch.as_tensor(prompt, device=rows.device)
+        which = torch.as_tensor(prompt + self.first, device=rows.device)
         normed = twin.norm(rows[:, -1]).float()
         return ((normed * self._direction[which]).sum(-1) + self._offset[which]).double().cpu().numpy()
 

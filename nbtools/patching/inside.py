@@ -17,6 +17,7 @@ from nbtools.patching.twin import twin_of
 __all__ = ["TOKENS_AT_ONCE", "Inside", "Packing"]
 
 TOKENS_AT_ONCE = 2048  # beyond this a batch leaves the processor's cache without multiplying any faster
+TOKENS_ON_A_GPU = 32768
 
 
 class Packing:
@@ -49,7 +50,8 @@ class Packing:
         per_run = 8 * length * cfg.d_model * self.pasts
         per_run += 12 * cfg.d_vocab * (length if self.scorer.reads_all else self.scorer.vocabulary_is_read)
         left = budget - self.nbytes
-        most_tokens = min(int(left / per_token), piece or TOKENS_AT_ONCE)
+        at_once = TOKENS_AT_ONCE if self.base.device.type == "cpu" else TOKENS_ON_A_GPU
+        most_tokens = min(int(left / per_token), piece or at_once)
         yield from self.plan.batches(max(1, most_tokens), max(1, int(left / per_run)))
 
     def scores(self, inside: Inside) -> np.ndarray:

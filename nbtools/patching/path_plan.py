@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -65,6 +65,11 @@ class PathPlan:
     replaced: np.ndarray
     put: np.ndarray
     first_difference: np.ndarray
+
+    def of(self, prompts: slice) -> PathPlan:
+        """Give the plan of some of the prompts."""
+        rows = {name: getattr(self, name)[prompts] for name in ("replaced", "put", "first_difference")}
+        return replace(self, **rows)
 
     @property
     def positions(self) -> int:

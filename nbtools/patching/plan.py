@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,11 @@ class Plan:
     """What positions were called when they were asked for by name."""
     heads_per_group: int = 1
     """Where keys or values are swept by query head: how many of those share them."""
+
+    def of(self, prompts: slice) -> Plan:
+        """Give the plan of some of the prompts."""
+        axes = {name: axis[prompts] if axis.ndim == 2 else axis for name, axis in self.axes.items()}
+        return replace(self, axes=axes, first_difference=self.first_difference[prompts])
 
     @property
     def by_query_head(self) -> bool:

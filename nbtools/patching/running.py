@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from nbtools.models.describe import n_key_value_heads
 from nbtools.patching.engine import HookedEngine, Reads, Scorer
 from nbtools.patching.plan import Batch, Plan
 from nbtools.patching.resumed import ResumedEngine
@@ -19,6 +20,8 @@ from nbtools.runs.forward import check_model, lock
 from nbtools.runs.threads import settle_threads
 
 __all__ = ["Metric", "Pieces", "Running", "checked"]
+
+_FOR_REFERENCES = 0.5  # of the budget; the rest is for patched runs
 
 Metric = Callable[..., Tensor]
 
@@ -52,7 +55,7 @@ class Running:
         piece: int | None = None,
     ) -> None:
         self.model, self.plan, self.pair, self.engine = model, plan, (base, source), engine
-        self.budget, self.piece, self.scorer = budget, piece, Scorer(checked(metric), reads)
+        self.budget, self.piece, self.metric, self.reads = budget, piece, checked(metric), reads
         self.values = np.full(plan.shape, np.nan)
         self.ends = np.full((2, len(base)), np.nan)
         self.done = 0
@@ -65,25 +68,43 @@ class Running:
     def __iter__(self) -> Iterator[int]:
         """Run; after each piece give the number of cells that are done. The model is free between pieces."""
         settle_threads()
+        together = max(1, int(_FOR_REFERENCES * self.budget / self._bytes_per_prompt()))
+        for begin in range(0, len(self.pair[0]), together):
+            yield from self._some(slice(begin, begin + together))
+
+    def _some(self, prompts: slice) -> Iterator[int]:
+        """Run some of the prompts, of which both unpatched runs are held in memory."""
         with lock(self.model), torch.no_grad():
-            engine = self._prepared()
-        self._fill(self.plan.known, self.ends[0][self.plan.known.prompt])
-        if self.done:
+            engine = self._prepared(prompts)
+        known = engine.plan.known
+        self._fill(prompts, known, self.ends[0][prompts][known.prompt])
+        if len(known):
             yield self.done
         for batch in engine.batches(self.budget, self.piece):
             with lock(self.model), torch.no_grad():
-                self._fill(batch, engine.run(batch))
+                self._fill(prompts, batch, engine.run(batch))
             yield self.done
 
-    def _prepared(self) -> Any:
+    def _prepared(self, prompts: slice) -> Any:
         check_model(self.model)
-        engine = self.engines[self.engine](self.model, self.plan, *self.pair, self.scorer)
-        self.ends[:] = engine.ends()
+        scorer = Scorer(self.metric, self.reads, first=prompts.start)
+        pair = [side[prompts] for side in self.pair]
+        engine = self.engines[self.engine](self.model, self.plan.of(prompts), *pair, scorer)
+        self.ends[:, prompts] = engine.ends()
         return engine
 
-    def _fill(self, batch: Batch, values: np.ndarray) -> None:
-        self.values[batch.cell()] = values
+    def _fill(self, prompts: slice, batch: Batch, values: np.ndarray) -> None:
+        self.values[prompts][batch.cell()] = values
         self.done += len(batch)
+
+    def _bytes_per_prompt(self) -> float:
+        """Say how much memory the two unpatched runs of a prompt take, more or less."""
+        cfg, length = self.model.cfg, self.pair[0].shape[1]
+        site = getattr(self.plan, "site", None)
+        of_site = {"neurons": cfg.d_mlp or 0, "pattern": cfg.n_heads * length}.get(site.name if site else "", 0)
+        keys_and_values = 2 * n_key_value_heads(self.model) * cfg.d_head
+        per_token = 2 * cfg.d_model + cfg.n_heads * cfg.d_head + keys_and_values + of_site
+        return 2 * length * (cfg.n_layers + 1) * per_token * 4
 
 
 class Pieces:

@@ -104,6 +104,7 @@ def patch_subspace(
     >>> patch_subspace(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 6.0]), torch.tensor([[1.0], [0.0]])).tolist()
     [5.0, 2.0]
     """
+    basis = basis.to(base)
     return base + (source - base) @ basis @ basis.T
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ def forward(
     *,
     capture: Iterable[str] | Mapping[str, Reader] = (),
     edit: Mapping[str, Edit] | None = None,
+    last: bool = False,
 ) -> Run:
     """Run a hooked model once, reading and changing activations on the way.
 
@@ -88,6 +90,9 @@ def forward(
     edit
         For each hook point a function that receives a copy of the activation and returns what
         replaces it; it may change the copy in place and return nothing. Captures see the edit.
+    last
+        Whether to give the logits at the last position alone, ``[prompt, 1, vocabulary]``: the others take most of
+        the memory of a run.
 
     Raises
     ------
@@ -118,8 +123,17 @@ def forward(
         cache: dict[str, Any] = {}
         hooks = [(name, _editing(name, change)) for name, change in edit.items()]
         hooks += [(name, _reading(name, reader, cache)) for name, reader in readers.items()]
-        logits = model.run_with_hooks(read.ids, fwd_hooks=hooks, return_type="logits")
+        options = {"logits_to_keep": 1} if last and _keeps_some_logits(model) else {}
+        logits = model.run_with_hooks(read.ids, fwd_hooks=hooks, return_type="logits", **options)
+    if last:
+        logits = logits[:, -1:].clone() if logits.shape[1] > 1 else logits
     return Run(read, logits, {name: cache[name] for name in readers if name in cache})
+
+
+def _keeps_some_logits(model: TransformerBridge) -> bool:
+    """Whether the model can leave out the logits of earlier positions."""
+    inner = getattr(model, "original_model", None)
+    return inner is not None and "logits_to_keep" in inspect.signature(inner.forward).parameters
 
 
 def check_hook(model: TransformerBridge, name: str) -> None:

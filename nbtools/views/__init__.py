@@ -6,6 +6,7 @@ Views know nothing of models: they take arrays and tokens, and give back what wa
 from nbtools.views.attention import Attention, attention
 from nbtools.views.bars import Bars, bars
 from nbtools.views.base import View
+from nbtools.views.circuit import Circuit, circuit
 from nbtools.views.direction import Direction, direction
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
@@ -16,6 +17,7 @@ from nbtools.views.token_strip import TokenStrip, token_strip
 __all__ = [
     "Attention",
     "Bars",
+    "Circuit",
     "Compare",
     "Direction",
     "Group",
@@ -27,6 +29,7 @@ __all__ = [
     "View",
     "attention",
     "bars",
+    "circuit",
     "compare",
     "direction",
     "head_grid",

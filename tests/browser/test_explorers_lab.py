@@ -47,6 +47,23 @@ axis = nb.patching.Subspace(torch.eye(1536)[:, :1], "the first neuron")
 explorer = nb.explorers.subspace(model, pairs, layer=20, directions={"mine": axis}, direction="mine")
 explorer
 """
+COLORS = """
+task = nb.tasks.colored_objects(model, prompts=12)
+explorer = nb.explorers.pattern_edit(model, task, head="20.0")
+explorer
+"""
+CIRCUIT = """
+from nbtools.patching.circuit import Circuit, Edge, Node
+movers = {"23.0": 0.21, "23.1": 0.11, "23.3": 0.52, "24.4": -0.27}
+nodes = [Node(head, "END", "negative mover" if effect < 0 else "name mover", effect) for head, effect in movers.items()]
+nodes += [Node("20.0", "END", "inhibition"), Node("17.4", "S2", "induction"), Node("mlp29", "END"), Node("logits")]
+edges = [Edge(f"{head}@END", "logits", "", effect) for head, effect in [*movers.items(), ("mlp29", 0.1)]]
+edges += [Edge("20.0@END", f"{head}@END", "q", 0.3) for head in ("23.0", "23.1")]
+edges += [Edge("17.4@S2", "20.0@END", "v", 0.18)]
+task = nb.tasks.ioi(model, prompts=8)
+explorer = nb.explorers.circuit(model, task, Circuit(nodes, edges, "IOI"))
+explorer
+"""
 EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
 SAYS = "[...document.querySelectorAll('.widget-label')].map(e => e.textContent).join('\\n')"
 WATCH = """([selector, before]) => {
@@ -257,3 +274,91 @@ def test_a_layer_that_lacks_the_direction_is_explained_and_a_narrow_page_holds_i
     )
     assert page.evaluate(wide) == 0
     shot(notebook, "subspace_narrow")
+
+
+def test_clicked_tokens_are_looked_at_and_the_whole_task_follows(open_notebook, capsys):
+    notebook = open_explorer(open_notebook, COLORS)
+    page, lower = notebook.page, notebook.page.locator(".nb-strip").nth(1).locator(".nb-token")
+    wrong, other, asked = value(notebook, "[task.positions[name][0] for name in ('WRONG', 'OTHER', 'ASKED')]")
+    begin = time.perf_counter()
+    lower.nth(wrong).click()
+    says(notebook, "20\\.0 looks from END at WRONG ")
+    shown = time.perf_counter() - begin
+    lower.nth(other).click()
+    says(notebook, "20\\.0 looks from END at WRONG and OTHER ")
+    box(notebook, "heads").fill("20.0 23.3")
+    notebook.page.keyboard.press("Enter")
+    says(notebook, "20\\.0 and 23\\.3 look from END at WRONG and OTHER ")
+    page.get_by_role("button", name="whole task").click()
+    says(notebook, "\\d of 12 prompts so far")
+    lower.nth(asked).click()  # while the task is run
+    says(notebook, "at WRONG, OTHER and ASKED ")
+    page.get_by_role("button", name="OTHER", exact=True).click()
+    page.get_by_role("button", name="ASKED", exact=True).click()
+    page.get_by_role("button", name="OTHER", exact=True).click()
+    says(notebook, "at WRONG and OTHER ")
+    says(notebook, "\\n12 prompts · mean logit difference")
+    with capsys.disabled():
+        print(f"\nfrom a click to the forced row: {shown:.2f} s")
+    edit = "lambda part: nb.patching.force_attention(model, part, ['20.0', '23.3'], ['WRONG', 'OTHER'])"
+    scores = f"nb.measures.score(model, task, edit={edit}, among=nb.tasks.candidates(task))"
+    after = "explorer.task_result.sel(run='after')"
+    assert value(notebook, f"float(abs({after}.logit_difference - {scores}.logit_difference).max()) < 1e-3")
+    assert value(notebook, f"float({after}.correct_among.mean()), explorer.error") == (1.0, "")
+    shot(notebook, "pattern_edit_light")
+    page.locator(".nb-strip").first.locator(".nb-token").nth(wrong - 1).click()
+    says(notebook, "comes before token .*, and cannot look at it")
+    assert value(notebook, "explorer.result.attrs['query'], explorer.task_result.sizes['prompt']") == ("END", 12)
+    dress(page, "Dark")
+    shot(notebook, "pattern_edit_dark")
+    dress(page, "Light")
+    page.get_by_role("button", name="free").click()
+    says(notebook, "look from END where they do by themselves")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 480, "height": 2000})
+    page.wait_for_function("document.querySelector('.nb-strip').getBoundingClientRect().width < 400")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    shot(notebook, "pattern_edit_narrow")
+
+
+def test_a_head_that_is_clicked_in_a_circuit_shows_where_it_looks(open_notebook):
+    notebook = open_notebook(SETUP, CIRCUIT)
+    notebook.run_all()
+    page = notebook.page
+    says(notebook, "23\\.3, looking from END")
+    canvas = page.locator("canvas[aria-roledescription='circuit']").first
+    canvas.focus()
+    for key in ("Escape", "Home", *["ArrowDown"] * 9, "Enter"):  # from wherever to the lowest node, the only one of S2
+        page.keyboard.press(key)
+    says(notebook, "17\\.4, looking from S2")
+    page.wait_for_function("document.body.textContent.includes('17.4 from S2, mean of 8 prompts')")
+    assert value(notebook, "explorer.node, explorer.result.head, explorer.map.query == task.positions['S2'][0]") == (
+        "17.4@S2",
+        "17.4",
+        True,
+    )
+    canvas.scroll_into_view_if_needed()
+    shot(notebook, "circuit_light")
+    box(notebook, "prompt").fill("3")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.body.textContent.includes('17.4 on prompt 3')")
+    slider = page.get_by_role("slider", name="hide edges below")
+    slider.focus()
+    page.keyboard.press("PageUp")
+    page.wait_for_function("document.querySelector('.nb-cut output').textContent === '0.104'")
+    assert value(notebook, "explorer.prompt, round(explorer.threshold, 3)") == (3, 0.104)
+    assert value(notebook, "setattr(explorer, 'node', 'mlp29@END') or explorer.result.head") == "17.4"
+    says(notebook, "mlp29: only heads have attention; below is still 17\\.4")
+    dress(page, "Dark")
+    shot(notebook, "circuit_dark")
+    dress(page, "Light")
+    page.set_viewport_size({"width": 640, "height": 2200})
+    page.wait_for_function("document.querySelector('.nb-circuit canvas').getBoundingClientRect().width < 420")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    shot(notebook, "circuit_narrow")

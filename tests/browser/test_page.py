@@ -13,6 +13,7 @@ from PIL import Image
 
 from nbtools import views
 from tests.conftest import need
+from tests.unit.test_circuit_view import COLORED_EDGES, COLORED_NODES, circuit_of, random_circuit
 from tests.unit.test_direction import projections_of, spread_of
 from tests.unit.test_lens_grid import lens_of
 from tests.unit.test_patch_grid import effect_of
@@ -44,10 +45,11 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     effect = effect_of(tokens=tokens, sources=tokens[::-1])
     patched = views.patch_grid(effect.where(effect.layer > 3), estimate=effect, selected=(4, 1))
     moved = views.direction(spread_of(level=0.95), projections_of(), share=0.5)
+    circuit = views.circuit(circuit_of(), circuit_of(COLORED_NODES, COLORED_EDGES), names=["IOI", tokens[1]])
     views.link(strip, attention)
     views.link(grid, attention)
     views.link(strip, patched)
-    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved]])
+    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved], [circuit]])
 
 
 @pytest.fixture
@@ -84,9 +86,9 @@ def test_a_page_without_a_kernel_hovers_pins_and_turns_layers(open_page):
     page.mouse.move(5, 890)
     assert read.inner_text().startswith("3 “·on”")
     page.get_by_label("next layer").click()
-    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "2.0"
+    assert page.locator(".nb-head[aria-checked=true]").get_attribute("data-head") == "2.0"
     page.locator("[data-head='2.1']").click()
-    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "2.1"
+    assert page.locator(".nb-head[aria-checked=true]").get_attribute("data-head") == "2.1"
 
 
 def test_links_hold_in_a_page_without_a_kernel(open_page):
@@ -95,7 +97,7 @@ def test_links_hold_in_a_page_without_a_kernel(open_page):
     assert page.locator(".nb-read").nth(2).inner_text().startswith("query 3 “·on”")
     grid = page.locator("canvas[aria-roledescription='grid of heads']")
     grid.click(position={"x": 28 + 26 + 13, "y": 18 + 3 * 26 + 13})
-    assert page.locator("[aria-checked=true]").get_attribute("data-head") == "3.1"
+    assert page.locator(".nb-head[aria-checked=true]").get_attribute("data-head") == "3.1"
     page.get_by_label("previous layer").click()
     assert page.locator(".nb-read").nth(1).inner_text().startswith("2.1")
 
@@ -139,6 +141,70 @@ def test_a_prompt_of_512_tokens_is_drawn_in_a_window_that_can_be_moved(open_page
     assert 230 < int(page.locator(".nb-read").inner_text().split()[1]) < 290
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / "window.png")
+
+
+CIRCUIT = "canvas[aria-roledescription='circuit']"
+WATCH = """async (steps) => {
+    const slider = document.querySelector('.nb-circuit input'), clear = CanvasRenderingContext2D.prototype.clearRect;
+    let [drawn, most, work] = [0, 0, 0];
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        drawn += 1;
+        return clear.apply(this, box);
+    };
+    for (let step = 0; step < steps; step++) {
+        const start = performance.now();
+        for (const part of [0.2, 0.5, 0.8]) {
+            slider.value = Number(slider.max) * (step + part) / steps;
+            slider.dispatchEvent(new Event('input', { bubbles: true }));
+        }
+        work += performance.now() - start;
+        drawn = 0;
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        most = Math.max(most, drawn);
+    }
+    return [most, work / steps];
+}"""
+
+
+def test_a_threshold_that_is_dragged_draws_a_circuit_once_for_each_frame(open_page):
+    page = open_page(views.circuit(random_circuit(60, 200)))
+    page.evaluate(WATCH, 3)
+    most, work = page.evaluate(WATCH, 20)
+    assert most == 1
+    assert work < 200  # milliseconds; a few on a quiet machine: what is held here is that drawing does not pile up
+
+
+def test_a_circuit_answers_to_mouse_and_keyboard_without_a_kernel(open_page):
+    view = views.circuit(circuit_of(), circuit_of(COLORED_NODES, COLORED_EDGES), names=["IOI", "colored objects"])
+    page = open_page(view)
+    canvas, read = page.locator(CIRCUIT), page.locator(".nb-read")
+    canvas.focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert read.inner_text().startswith("29.0 at END · negative mover · only in IOI · effect −0.200")
+    page.get_by_role("radio", name="shared").click()
+    assert read.inner_text() == ""
+    page.get_by_role("radio", name="both").click()
+    page.get_by_role("slider", name="hide edges below").focus()
+    page.keyboard.press("End")
+    page.wait_for_function(
+        "document.querySelector('.nb-cut output').textContent === '0.520'"
+    )  # drawn in the next frame
+    assert "no edge on show" in read.inner_text()
+    canvas.focus()
+    page.keyboard.press("Escape")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "circuit_page.png")
+
+
+def test_a_narrow_page_holds_a_circuit(open_page):
+    page = open_page(views.circuit(circuit_of()))
+    page.set_viewport_size({"width": 480, "height": 1100})
+    page.wait_for_function("document.querySelector('.nb-circuit canvas').getBoundingClientRect().width < 440")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "circuit_page_narrow.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

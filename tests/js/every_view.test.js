@@ -3,12 +3,13 @@
 import { describe, expect, test } from "vitest";
 import attention, { layout } from "../../nbtools/views/attention/attention.js";
 import bars from "../../nbtools/views/bars/bars.js";
+import circuit, { layout as circuitLayout } from "../../nbtools/views/circuit/circuit.js";
 import direction, { layout as directionLayout } from "../../nbtools/views/direction/direction.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
 import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
 import patchGrid, { layout as patchLayout } from "../../nbtools/views/patch_grid/patch_grid.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
-import { FORMS, HOSTILE, attentionState, barsFrame, directionFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
+import { FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
 // `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
@@ -52,6 +53,12 @@ const VIEWS = [
     larger: { parts: ["v", "row", "null", "v along row"], shares: [-1, 0, 0.5, 1, 2, 3] },
     pin: "share", free: 0, first: 1, next: 0.5, late: 3,
     spot: ({ main }) => [main(), [40 + (2 / 3) * directionLayout(directionFrame()).plot, 60]],
+  },
+  {
+    name: "circuit", view: circuit, state: (options) => ({ _frame: circuitFrame(options) }), painted: true,
+    larger: { left: [], names: ["IOI", "colored objects"] },
+    pin: "node", free: "", first: "logits", next: "23.0@END", late: "24.4@END", more: { threshold: 0, shown: "both" },
+    spot: ({ main }) => [main(), circuitLayout(circuitFrame()).at(2.4, 3)],
   },
 ];
 

@@ -148,3 +148,41 @@ export function directionFrame({
     base_class: form(Uint8Array.from(ids, side)), source_class: form(Uint8Array.from(ids, (pair) => 1 - side(pair))), ...facts,
   };
 }
+
+// Two positions, S2 with one slot and END with two. Edge e has the effect (e + 1) / 10, every other one negative; the
+// widest has 0.5. Of two circuits the first lacks the last node and its edges, the second the first node and its edge.
+const CIRCUIT = [
+  ["17.4@S2", 0.5, "induction", 4], ["20.0@END", 2.4, "", 0], ["23.0@END", 1.9, "name mover", 4], ["23.1@END", 2.9, "name mover", 4],
+  ["24.4@END", 2.4, "negative mover", 3], ["logits", 2.4, "", 2],
+];
+const WAYS = [[0, 1, 3], [1, 2, 1], [1, 3, 1], [2, 5, 0], [3, 5, 0], [1, 5, 0], [4, 5, 0]];
+const OUTLINES = [18, 22, 38, 22, 21].map((half) => (
+  { points: [[-half, -15], [half, -15], [half, 15], [-half, 15]], half, up: 15, down: 15, text: 0 }));
+
+export function circuitFrame({ left = ["24.4@END"], names = [""], form = FORMS.DataView, label = "effect", ...facts } = {}) {
+  const [kept, two] = [CIRCUIT.filter(([name]) => !left.includes(name)), names.length === 2];
+  const layers = [...new Set(kept.map(([name]) => name.split(".")[0]))];
+  const height = ([name]) => layers.indexOf(name.split(".")[0]);
+  const place = (node) => kept.findIndex(([name]) => name === CIRCUIT[node]?.[0]);
+  const ways = WAYS.map(([from, to, through], at) => [place(from), place(to), through, (at % 2 ? -1 : 1) * (at + 1) / 10])
+    .filter(([from, to]) => from >= 0 && to >= 0);
+  const [nodeSide, edgeSide] = [
+    kept.map((_, at) => (two ? { 0: 1, [kept.length - 2]: 2 }[at] ?? 0 : 1)),
+    ways.map(([from, to]) => (two ? { 0: 1, [kept.length - 2]: 2 }[from] ?? { [kept.length - 2]: 2 }[to] ?? 0 : 1)),
+  ];
+  const tables = (sides, value) => names.flatMap((_, circuit) => sides.map((side, at) => (side === 0 || side === circuit + 1 ? value(at) : NaN)));
+  const [numbers, small] = [(values) => form(Float32Array.from(values)), (values) => form(Uint8Array.from(values))];
+  return {
+    nodes: kept.map(([name]) => name), texts: kept.map(([name]) => name.split("@")[0]),
+    called: kept.map(([name]) => name.replace("@", " at ")), places: kept.map(([name]) => name.split("@")[1] ?? ""),
+    roles: kept.map(([, , role]) => role), names: [...names], tally: two ? [2, 1, 1] : [],
+    x: numbers(kept.map(([, x]) => x)), y: numbers(kept.map(height)), shape: small(kept.map(([, , , shape]) => shape)),
+    ends: form(Uint16Array.from(ways.flatMap(([from, to, through]) => [from, to, through]))),
+    points: numbers(ways.flatMap(([from, to]) => [from, to].flatMap((at) => [kept[at][1], height(kept[at])]))),
+    counts: small(ways.map(() => 2)), offsets: numbers(ways.map(() => 0)),
+    node_side: small(nodeSide), edge_side: small(edgeSide), node_effects: numbers(tables(nodeSide, (at) => (at ? at / 10 : NaN))),
+    edge_effects: numbers(tables(edgeSide, (at) => ways[at][3])), shapes: OUTLINES, legend: [[4, "induction"], [1, "MLP"]],
+    rows: layers.map((layer, y) => [layer === "logits" ? "" : layer, y]), columns: [["S2", 0.5, 1], ["END", 2.4, 2]],
+    wide: 3.4, tall: layers.length - 1, row: 80, vmin: -0.5, vmax: 0.5, most: 0.5, label, ...facts,
+  };
+}

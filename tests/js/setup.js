@@ -5,11 +5,11 @@ import { afterEach, beforeEach } from "vitest";
 
 const STYLES = {
   fillStyle: "#000", strokeStyle: "#000", globalAlpha: 1, lineWidth: 1, font: "10px sans-serif",
-  textAlign: "start", textBaseline: "alphabetic", imageSmoothingEnabled: true,
+  textAlign: "start", textBaseline: "alphabetic", imageSmoothingEnabled: true, lineCap: "butt",
 };
 const METHODS = [
   "arc", "beginPath", "clearRect", "clip", "closePath", "drawImage", "fill", "fillRect", "fillText", "lineTo", "moveTo",
-  "putImageData", "rect", "rotate", "scale", "setTransform", "stroke", "strokeRect", "translate",
+  "putImageData", "rect", "rotate", "scale", "setLineDash", "setTransform", "stroke", "strokeRect", "translate",
 ];
 
 // Each call is kept as { name, args, ...styles at the call }; a misspelt method or style throws.
@@ -24,6 +24,15 @@ function recorder(canvas) {
   return Object.seal(context);
 }
 
+// A path that can be drawn again, kept as what it is made of.
+class PlainPath {
+  steps = [];
+  moveTo(...to) { this.steps.push(["moveTo", ...to]); }
+  lineTo(...to) { this.steps.push(["lineTo", ...to]); }
+  bezierCurveTo(...to) { this.steps.push(["bezierCurveTo", ...to]); }
+  closePath() { this.steps.push(["closePath"]); }
+}
+
 class PlainImageData {
   constructor(data, width, height = data.length / 4 / width) {
     if (!(data instanceof Uint8ClampedArray)) throw new TypeError("ImageData takes a Uint8ClampedArray");
@@ -32,7 +41,7 @@ class PlainImageData {
   }
 }
 
-const original = { getContext: HTMLCanvasElement.prototype.getContext, ImageData: globalThis.ImageData };
+const original = { getContext: HTMLCanvasElement.prototype.getContext, ImageData: globalThis.ImageData, Path2D: globalThis.Path2D };
 const width = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, "width");
 let thrown = [];
 window.addEventListener("error", (event) => thrown.push(event.error));
@@ -52,12 +61,14 @@ beforeEach(() => {
     },
   });
   globalThis.ImageData = PlainImageData;
+  globalThis.Path2D = PlainPath;
 });
 
 afterEach(() => {
   HTMLCanvasElement.prototype.getContext = original.getContext;
   Object.defineProperty(HTMLCanvasElement.prototype, "width", width);
   globalThis.ImageData = original.ImageData;
+  globalThis.Path2D = original.Path2D;
   globalThis.devicePixelRatio = 1;
   document.body.replaceChildren();
   delete window.hit;

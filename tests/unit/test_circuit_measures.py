@@ -123,7 +123,7 @@ def test_the_embedded_model_adds_up_too(model):
 
     task = ioi(model, prompts=4)
     found = measures.logit_attribution(model, task.clean, task.answer, task.wrong)
-    own = task.metric(forward(model, task.clean).logits[:, -1]).numpy()
+    own = task.metric(forward(model, task.clean).logits[:, -1]).cpu().numpy()
     np.testing.assert_allclose(total(found), own, rtol=1e-3)
 
 

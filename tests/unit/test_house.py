@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": {"errors", "naming"},
     "tasks": {"errors", "naming", "models"},
     "runs": {"errors", "naming", "models"},
-    "measures": {"errors", "naming", "models", "runs"},
+    "measures": {"errors", "naming", "models", "tasks", "runs"},
     "patching": {"errors", "naming", "models", "tasks", "runs"},
     "views": {"errors", "naming"},
     "explorers": {"errors", "naming", "models", "tasks", "runs", "measures", "patching", "views"},

@@ -362,7 +362,7 @@ def test_orders_of_names_come_in_pairs_about_the_same_people(model):
     texts = [[("".join(labels)) for labels in side.labels] for side in (found.base, found.source)]
     assert len(set(texts[0])) == 12
     crosses = [ours != theirs for ours, theirs in zip(found.positions["IO"], _io_of(found), strict=True)]
-    assert (found.expected == torch.where(torch.tensor(crosses), found.other, found.own)).all()
+    assert (found.expected == torch.where(torch.tensor(crosses, device=found.own.device), found.other, found.own)).all()
     assert sorted(set(crosses)) == [False, True]
     assert ioi_orders(model, pairs=12, crossing=False, seed=3).base.ids.equal(found.base.ids)
     always = ioi_orders(model, pairs=12, seed=3)
