@@ -21,7 +21,10 @@ MOST_BYTES = 300_000
 MOST_PICTURE = 60_000  # characters of base64
 LIVE = "application/vnd.jupyter.widget-view+json"
 CLAIMS = "application/vnd.nbtools.claims+json"
-VIEW = re.compile(r"^(TokenStrip|HeadGrid|Attention|LensGrid|Bars|PatchGrid|Direction|Compare|Group|\w+Explorer)\(")
+VIEW = re.compile(
+    r"^((TokenStrip|HeadGrid|Attention|LensGrid|Bars|PatchGrid|Direction|Compare|Group|\w+Explorer)\("
+    r"|Circuit\(nodes=\d+, edges=\d+,)"  # and not a circuit as data, which goes on with a colon
+)
 FORBIDDEN = re.compile(r"pip install|^\s*!|sys\.path|google\.colab|\bwget\b|\binteract\(|\bOutput\(", re.MULTILINE)
 PRIVATE = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(?:root|home|Users|tmp|work)/\w|\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
