@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,8 @@ REPAIRS = {
     "suppressors": ("23.3", "24.4"),
     "all": ("19.2", "20.0", "23.3", "24.4"),
 }
+GUESSING = (21, 5)  # of the second stage of colored objects, in all sentences
+GATHERERS = ("19.1", "20.1")  # of the second stage of colored objects
 RANDOM = 10  # draws of heads of the same layers, for each repair that edits any
 LOOKING = ("23.0", "23.1", "23.7", "23.2", "24.4")
 TEMPLATES = (0, 1, 2)  # of colored objects
@@ -50,7 +53,8 @@ TEMPLATES = (0, 1, 2)  # of colored objects
 def main() -> None:
     nb.setup(seed=0)
     model = nb.load()
-    parts = {"repairs": repair_all, "attention": looks, "heads": each_head, "alone": alone, "effects": search_all}
+    parts = {"repairs": repair_all, "attention": looks, "heads": each_head, "alone": alone}
+    parts |= {"ablations": ablations, "guesses": guesses, "effects": search_all}
     for name in sys.argv[1:] or parts:
         began, rows = time.monotonic(), []
         for row in parts[name](model):
@@ -190,6 +194,56 @@ def each_head(model) -> Iterator[dict]:
             found = scores(model, task, (f"{layer}.{head}",), colors=True)
             means = {figure: values.mean() for figure, values in found.items()}
             yield {"layer": layer, "head": head, "ioi": float(effect.sel(layer=layer, head=head).item())} | means
+
+
+def ablations(model) -> Iterator[dict]:
+    """Take out the heads that tell movers which thing is asked about, and random heads of the same layers."""
+    for seed in SEEDS:
+        task = nb.tasks.colored_objects(model, prompts=PROMPTS, seed=seed)
+        for number in range(1 + RANDOM):
+            heads = GATHERERS if number == 0 else others(model, GATHERERS, number)
+            edit = nb.patching.ablation(model, "z", heads=heads)
+            found = nb.measures.score(model, task, edit=edit, among=candidates(task))
+            for figure in ("logit_difference", "correct", "correct_among"):
+                about = {"seed": seed, "random": number, "heads": " ".join(heads), "figure": figure}
+                yield about | interval(found[figure].values)
+
+
+def guesses(model) -> Iterator[dict]:
+    """Take the color that a head looks at most as a guess, without a label; and repair by the guess of one head."""
+    for template in TEMPLATES:
+        for seed in SEEDS:
+            task = nb.tasks.colored_objects(model, prompts=PROMPTS, template=template, seed=seed)
+            parts = [task[start : start + 24] for start in range(0, PROMPTS, 24)]
+            paid = np.concatenate([attention(model, part) for part in parts])
+            right = (paid.argmax(-1) == 0).mean(0)
+            about = {"task": f"colored objects {template}", "seed": seed}
+            for layer, head in np.ndindex(right.shape):
+                yield about | {"layer": layer, "head": head, "figure": "guess is right", "mean": right[layer, head]}
+            layer, head = GUESSING
+            guess = paid[:, layer, head].argmax(-1)
+            for figure, values in guided(model, task, guess).items():
+                yield about | {"layer": layer, "head": head, "figure": figure} | interval(values)
+
+
+def attention(model, task) -> np.ndarray:
+    """Give the attention that every head pays to the three colors, from the last token."""
+    keys = ["ANSWER", "WRONG", "OTHER"]
+    paid = nb.measures.attention_to_positions(model, task.clean, task.positions, keys=keys)
+    return paid.sel(key=keys).values
+
+
+def guided(model, task, guess: np.ndarray) -> dict[str, np.ndarray]:
+    """Force the suppressors onto the two colors that were not guessed."""
+    places = np.array([task.positions[name] for name in ("ANSWER", "WRONG", "OTHER")]).T
+    left = [[int(row[(at + step) % 3]) for row, at in zip(places, guess, strict=True)] for step in (1, 2)]
+    named = replace(task, positions=task.positions | dict(zip(("X", "Y"), left, strict=True)))
+    heads = REPAIRS["suppressors"]
+    found = nb.measures.score(
+        model, named, edit=lambda part: force_attention(model, part, heads, ["X", "Y"]), among=candidates(task)
+    )
+    says = {"says the guess": (found.chosen.values == guess).astype(float)}
+    return says | {figure: found[figure].values for figure in ("correct", "correct_among")}
 
 
 def interval(values: np.ndarray) -> dict[str, float]:

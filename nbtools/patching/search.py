@@ -204,6 +204,7 @@ def _receivers(circuit: Circuit, stage: Stage) -> list[Node]:
         found = [node for node in circuit.nodes if node.stage == stage.to and node.effect > 0]
     else:
         found = [node for node in circuit.nodes if node.component in set(stage.to)]
+    found = [node for node in found if node.layer]  # nothing comes before layer 0
     if not found:
         msg = f"stage {stage.name!r} has no receivers: no head of {stage.to!r} was found to work for the answer"
         raise InputError(msg)
