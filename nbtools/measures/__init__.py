@@ -18,6 +18,7 @@ from nbtools.measures.lens import logit_lens
 from nbtools.measures.positions import attention_to_positions
 from nbtools.measures.predictions import accuracy, next_token, surprise
 from nbtools.measures.scores import score, scoring
+from nbtools.measures.sinks import residual_norms, sink_logits, sink_mass, value_norms
 
 __all__ = [
     "HEAD_MEASURES",
@@ -39,7 +40,11 @@ __all__ = [
     "next_token",
     "ov_circuit",
     "qk_circuit",
+    "residual_norms",
     "score",
     "scoring",
+    "sink_logits",
+    "sink_mass",
     "surprise",
+    "value_norms",
 ]
