@@ -4,6 +4,7 @@ from nbtools.measures.attention import attention
 from nbtools.measures.attribution import logit_attribution
 from nbtools.measures.circuits import composition_scores, ov_circuit, qk_circuit
 from nbtools.measures.copying import copying_rates, copying_scores
+from nbtools.measures.dormancy import dormancy
 from nbtools.measures.heads import (
     HEAD_MEASURES,
     attention_to,
@@ -29,6 +30,7 @@ __all__ = [
     "composition_scores",
     "copying_rates",
     "copying_scores",
+    "dormancy",
     "entropy",
     "head_scores",
     "keys_duplicate",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from nbtools import measures
 from nbtools.errors import HookError, InputError
+from nbtools.patching import ablation
 from nbtools.runs import forward
 from tests.conftest import hooks_left
 from tests.families import bridge
@@ -88,3 +91,30 @@ def test_what_cannot_be_measured_is_refused():
 def test_one_prompt_has_its_tokens_as_labels():
     found = measures.sink_mass(bridge("Llama with groups"), IDS[0])
     assert found.dims == ("layer", "head", "key") and found.key_token.values.tolist() == list(map(str, IDS[0].tolist()))
+
+
+def look_at_the_first(pattern, head):
+    pattern[:, head] = 0
+    pattern[:, head, :, 0] = 1
+
+
+@pytest.mark.parametrize("family", ["Llama with groups", "GPT-2", "native"])
+def test_dormancy_is_what_is_lost_without_a_head(family):
+    model = bridge(family)
+    found = measures.dormancy(model, IDS, ["1.2", "3.0"], start=2, batch=1)
+    loss = measures.surprise(model, IDS)[:, 2:].mean("position")
+    np.testing.assert_allclose(found.loss, loss, atol=1e-5)
+    pattern = measures.attention(model, IDS)
+    for name, (layer, head) in {"1.2": (1, 2), "3.0": (3, 0)}.items():
+        here = found.sel(head=name)
+        paid = pattern.sel(layer=layer, head=head, key=0, query=slice(2, None)).mean("query")
+        np.testing.assert_allclose(here.attention, paid, atol=1e-6)
+        without = measures.surprise(model, IDS, edit=ablation(model, "z", heads=name))[:, 2:].mean("position")
+        np.testing.assert_allclose(here.ablated, without - loss, atol=1e-5)
+        put = {f"blocks.{layer}.attn.hook_pattern": partial(look_at_the_first, head=head)}
+        forced = measures.surprise(model, IDS, edit=put)[:, 2:].mean("position")
+        np.testing.assert_allclose(here.forced, forced - loss, atol=1e-5)
+    assert hooks_left(model) == 0
+    for options in ({"sink": 3, "start": 3}, {"start": 7}, {"batch": 0}):
+        with pytest.raises(InputError, match="expected"):
+            measures.dormancy(model, IDS, "1.2", **options)
