@@ -216,11 +216,24 @@ class Circuit:
             raise InputError(msg)
         return self._keep([node for node in self.nodes if not {node.name, node.component} & gone], self.edges)
 
-    def above(self, effect: float) -> Circuit:
-        """Give the edges of at least this effect, whatever its sign, and the nodes that they connect."""
+    def above(self, effect: float, *, nodes: bool = False) -> Circuit:
+        """Give the edges of at least this effect, whatever its sign, and the nodes at their ends; or all `nodes`."""
         edges = [edge for edge in self.edges if abs(edge.effect) >= effect]
         ends = {end for edge in edges for end in (edge.sender, edge.receiver)}
-        return self._keep([node for node in self.nodes if node.name in ends], edges)
+        return self._keep([node for node in self.nodes if nodes or node.name in ends], edges)
+
+    def at(self, positions: Mapping[str, str]) -> Circuit:
+        """Give the same circuit with other names for positions, so that it can be laid over one of another task.
+
+        Examples
+        --------
+        >>> Circuit([Node("17.4", "S2")]).at({"S2": "repeated"}).nodes[0].name
+        '17.4@repeated'
+        """
+        nodes = [replace(node, position=positions.get(node.position, node.position)) for node in self.nodes]
+        new = {old.name: node.name for old, node in zip(self.nodes, nodes, strict=True)}
+        edges = [replace(edge, sender=new[edge.sender], receiver=new[edge.receiver]) for edge in self.edges]
+        return replace(self, nodes=tuple(nodes), edges=tuple(edges))
 
     def _keep(self, nodes: list[Node], edges: Iterable[Edge]) -> Circuit:
         names = {node.name for node in nodes}

@@ -116,6 +116,10 @@ def test_parts_of_a_circuit_can_be_asked_for():
     assert circuit.heads() == ["0.1", "1.1"] and circuit.heads(position="A") == ["0.1", "1.1"]
     assert circuit.heads(role="mover") == circuit.heads(stage="movers") == ["1.1"]
     assert [node.name for node in circuit.above(0.3).nodes] == ["0.1@A", "1.1@END"]
+    assert len(circuit.above(0.3, nodes=True)) == 4 and len(circuit.above(0.3, nodes=True).edges) == 1
+    moved = circuit.at({"A": "S2"})
+    assert [node.name for node in moved.nodes] == ["0.1@S2", "1.1@END", "1.1@S2", "logits"]
+    assert [edge.sender for edge in moved.edges] == ["0.1@S2", "1.1@END"]
     assert len(circuit.without("1.1")) == 2 and not circuit.without("1.1@END").edges
     assert circuit.named({"reader": ["0.1"]}).roles == {"reader": ["0.1@A"], "mover": ["1.1@END"]}
     data = circuit.to_dataset()
