@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sums clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -60,6 +60,15 @@ pictures: $(VENV)/.test
 subspaces: $(VENV)/.test
 	$(BIN)/nbtools fetch
 	$(BIN)/python data/subspaces/make.py
+	$(MAKE) sums
+
+sinks: $(VENV)/.test
+	$(BIN)/python data/sinks/make.py
+	$(MAKE) sums
+
+circuits: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python data/circuits/make.py
 	$(MAKE) sums
 
 sums:

@@ -7,8 +7,8 @@
     model = nb.load()                                        # a real language model, offline
     nb.explorers.attention(model, "The Eiffel Tower is in")  # type, click, watch it run
 
-The rooms, from the ground up: `models`, `tasks`, `runs`, `measures`, `patching`, `views`, `explorers`, `lessons`.
-Importing nbtools loads none of them: torch and TransformerLens come with the first use.
+The rooms, from the ground up: `models`, `tasks`, `runs`, `measures`, `patching`, `training`, `views`, `explorers`,
+`lessons`. Importing nbtools loads none of them: torch and TransformerLens come with the first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_ROOMS = ("errors", "explorers", "lessons", "measures", "models", "naming", "patching", "runs", "tasks", "views")
+_ROOMS = (
+    "errors",
+    "explorers",
+    "lessons",
+    "measures",
+    "models",
+    "naming",
+    "patching",
+    "runs",
+    "tasks",
+    "training",
+    "views",
+)
 _SHORTCUTS = {
     "describe": "nbtools.models",
     "liveness": "nbtools.runs",
@@ -38,6 +50,7 @@ if TYPE_CHECKING:
     from nbtools import patching as patching
     from nbtools import runs as runs
     from nbtools import tasks as tasks
+    from nbtools import training as training
     from nbtools import views as views
     from nbtools.models import describe as describe
     from nbtools.models import load as load

@@ -57,7 +57,7 @@ def test_the_examples_of_the_readme_run(load):
 
 
 def test_every_public_function_of_the_package_shows_an_example():
-    for room in ("models", "tasks", "runs", "measures", "views", "explorers", "lessons"):
+    for room in ("models", "tasks", "runs", "measures", "patching", "training", "views", "explorers", "lessons"):
         module = importlib.import_module(f"nbtools.{room}")
         functions = [getattr(module, name) for name in module.__all__ if callable(getattr(module, name))]
         lacking = [

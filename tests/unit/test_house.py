@@ -17,7 +17,19 @@ import nbtools
 
 PACKAGE = Path(nbtools.__file__).parent
 HOSTS = tuple(".".join(parts) for parts in (("registry", "npmjs"), ("files", "pythonhosted"), ("pypi", "org")))
-ROOMS = ("errors", "naming", "models", "tasks", "runs", "measures", "patching", "views", "explorers", "lessons")
+ROOMS = (
+    "errors",
+    "naming",
+    "models",
+    "tasks",
+    "runs",
+    "measures",
+    "patching",
+    "training",
+    "views",
+    "explorers",
+    "lessons",
+)
 MAY_IMPORT = {
     "errors": set(),
     "naming": {"errors"},
@@ -26,9 +38,10 @@ MAY_IMPORT = {
     "runs": {"errors", "naming", "models"},
     "measures": {"errors", "naming", "models", "tasks", "runs"},
     "patching": {"errors", "naming", "models", "tasks", "runs"},
+    "training": {"errors", "naming", "models", "tasks", "runs"},
     "views": {"errors", "naming"},
-    "explorers": {"errors", "naming", "models", "tasks", "runs", "measures", "patching", "views"},
-    "lessons": {"errors", "naming", "models", "runs", "measures"},
+    "explorers": {"errors", "naming", "models", "tasks", "runs", "measures", "patching", "training", "views"},
+    "lessons": {"errors", "naming", "models", "runs", "measures", "training"},
 }
 
 
