@@ -11,7 +11,9 @@ from nbtools.views.direction import Direction, direction
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
 from nbtools.views.lens_grid import LensGrid, lens_grid
+from nbtools.views.norms import Norms, norms
 from nbtools.views.patch_grid import PatchGrid, patch_grid
+from nbtools.views.scrubber import Scrubber, scrubber
 from nbtools.views.token_strip import TokenStrip, token_strip
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "HeadGrid",
     "LensGrid",
     "Link",
+    "Norms",
     "PatchGrid",
+    "Scrubber",
     "TokenStrip",
     "View",
     "attention",
@@ -35,6 +39,8 @@ __all__ = [
     "head_grid",
     "lens_grid",
     "link",
+    "norms",
     "patch_grid",
+    "scrubber",
     "token_strip",
 ]

@@ -16,7 +16,9 @@ from tests.conftest import need
 from tests.unit.test_circuit_view import COLORED_EDGES, COLORED_NODES, circuit_of, random_circuit
 from tests.unit.test_direction import projections_of, spread_of
 from tests.unit.test_lens_grid import lens_of
+from tests.unit.test_norms_view import norms_of
 from tests.unit.test_patch_grid import effect_of
+from tests.unit.test_scrubber import bars_of, curves_of, maps_of
 from tests.unit.test_views import HOSTILE
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +48,12 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     patched = views.patch_grid(effect.where(effect.layer > 3), estimate=effect, selected=(4, 1))
     moved = views.direction(spread_of(level=0.95), projections_of(), share=0.5)
     circuit = views.circuit(circuit_of(), circuit_of(COLORED_NODES, COLORED_EDGES), names=["IOI", tokens[1]])
+    scrubber = views.scrubber(curves_of(seeds=2), maps=maps_of(tokens), bars=bars_of(tokens))
+    norms = views.norms(norms_of(tokens=tokens), layer=2, position=1)
     views.link(strip, attention)
     views.link(grid, attention)
     views.link(strip, patched)
-    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved], [circuit]])
+    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved], [circuit], [scrubber], [norms]])
 
 
 @pytest.fixture
@@ -205,6 +209,83 @@ def test_a_narrow_page_holds_a_circuit(open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / "circuit_page_narrow.png")
+
+
+SCRUB = """async (steps) => {
+    const slider = document.querySelector('.nb-scrubber input'), curves = document.querySelector('.nb-scrubber canvas');
+    const clear = CanvasRenderingContext2D.prototype.clearRect;
+    let [drawn, most] = [0, 0];
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        if (this.canvas === curves) drawn += 1;
+        return clear.apply(this, box);
+    };
+    for (let step = 0; step < steps; step++) {
+        for (const part of [1, 3, 5]) {
+            slider.value = (step + part) % 8;
+            slider.dispatchEvent(new Event('input', { bubbles: true }));
+        }
+        drawn = 0;
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        most = Math.max(most, drawn);
+    }
+    return most;
+}"""
+
+
+def test_a_scrubber_plays_and_is_dragged_without_a_kernel(open_page):
+    page = open_page(views.scrubber(curves_of(), maps=maps_of(), bars=bars_of(), step=0))
+    read, play = page.locator(".nb-read"), page.get_by_role("button", name="play")
+    assert page.evaluate(SCRUB, 10) == 1
+    page.get_by_role("slider", name="step").focus()
+    page.keyboard.press("Home")
+    assert read.inner_text().startswith("step 0:")
+    play.click()
+    page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '1,000'")
+    play.wait_for()
+    page.locator("canvas[aria-roledescription='curves over training']").focus()
+    for key in ("ArrowLeft", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    assert read.inner_text().startswith("step 200:")
+    page.locator("canvas[role=img]").first.hover(position={"x": 62, "y": 92})
+    assert read.inner_text().startswith("step 90:  query")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "scrubber_page.png")
+
+
+def test_a_scrubber_takes_single_steps_where_less_motion_is_asked_for(open_page):
+    page = open_page(views.scrubber(curves_of(), step=0))
+    page.emulate_media(reduced_motion="reduce")
+    page.get_by_role("button", name="play").click()
+    page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '20'")
+    page.get_by_role("button", name="pause").click()
+    page.wait_for_timeout(700)
+    assert page.locator(".nb-read").inner_text().startswith("step 20:")
+
+
+def test_a_narrow_page_holds_a_scrubber(open_page):
+    page = open_page(views.scrubber(curves_of(), maps=maps_of(), bars=bars_of()))
+    page.set_viewport_size({"width": 480, "height": 1100})
+    page.wait_for_function("document.querySelector('.nb-scrubber canvas').getBoundingClientRect().width < 440")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=SHOTS / "scrubber_page_narrow.png")
+
+
+def test_norms_answer_to_mouse_and_keyboard_without_a_kernel(open_page):
+    page = open_page(views.norms(norms_of()))
+    canvas, read = page.locator("canvas[aria-roledescription='norms by layer and token']"), page.locator(".nb-read")
+    canvas.hover(position={"x": 36 + 22, "y": 24 + 10})
+    assert read.inner_text() == "layer 4, 0 “<bos>”: 10,000, 5,000 × the median of the other tokens"
+    canvas.focus()
+    for key in ("Home", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.mouse.move(5, 890)
+    assert read.inner_text().startswith("layer 3, 0 “<bos>”: 1,000,")
+    page.set_viewport_size({"width": 480, "height": 1100})
+    page.wait_for_function("document.querySelector('.nb-norms canvas').getBoundingClientRect().width < 440")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "norms_page_narrow.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,9 +7,14 @@ import circuit, { layout as circuitLayout } from "../../nbtools/views/circuit/ci
 import direction, { layout as directionLayout } from "../../nbtools/views/direction/direction.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
 import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
+import norms, { layout as normsLayout } from "../../nbtools/views/norms/norms.js";
 import patchGrid, { layout as patchLayout } from "../../nbtools/views/patch_grid/patch_grid.js";
+import scrubber, { layout as scrubberLayout } from "../../nbtools/views/scrubber/scrubber.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
-import { FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, lensFrame, patchFrame, stripFrame } from "./frames.js";
+import {
+  FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, lensFrame, normsFrame, patchFrame, scrubberFrame,
+  stripFrame,
+} from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
 // `pin` is the trait that a click sets, `free` its value when nothing is pinned. `spot` is a place, and `first` what
@@ -59,6 +64,18 @@ const VIEWS = [
     larger: { left: [], names: ["IOI", "colored objects"] },
     pin: "node", free: "", first: "logits", next: "23.0@END", late: "24.4@END", more: { threshold: 0, shown: "both" },
     spot: ({ main }) => [main(), circuitLayout(circuitFrame()).at(2.4, 3)],
+  },
+  {
+    name: "scrubber", view: scrubber, state: (options) => ({ _frame: scrubberFrame(options) }), painted: true,
+    larger: { names: ["loss", "sink", "drain", "gap"], steps: [0, 10, 100, 200, 400, 900], queries: HOSTILE.slice(0, 6), tokens: HOSTILE },
+    pin: "step", free: 0, first: 400, next: 200, late: 900,
+    spot: ({ main }) => [main(), [scrubberLayout(scrubberFrame()).panels[0].right, scrubberLayout(scrubberFrame()).panels[0].top]],
+  },
+  {
+    name: "norms", view: paired(norms, "cell", ["layer", "position"]), painted: true,
+    state: (options) => ({ _frame: normsFrame(options) }), larger: { layers: [3, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
+    pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
+    spot: ({ main }) => [main(), [normsLayout(normsFrame()).right - 2, 26]],
   },
 ];
 

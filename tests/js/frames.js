@@ -186,3 +186,39 @@ export function circuitFrame({ left = ["24.4@END"], names = [""], form = FORMS.D
     wide: 3.4, tall: layers.length - 1, row: 80, vmin: -0.5, vmax: 0.5, most: 0.5, label, ...facts,
   };
 }
+
+// At place t the value of curve c is c + t / 4; a range is half as wide below as above. Map k gives all attention of
+// query q to key (q + k) % queries, and bar p has at kept step k the norm 10 ** (p - k), and 0 for the last token.
+export function scrubberFrame({
+  names = ["loss", "sink", "<img src=x>"], steps = [0, 10, 100, 200, 400], missing = [[2, 1]], band = "mean and range of 3 seeds",
+  queries = HOSTILE.slice(0, 4), keys = HOSTILE.slice(0, 5), mapSteps = [0, 190, 400], tokens = HOSTILE.slice(0, 3), barSteps = [0, 400],
+  form = FORMS.DataView, label = "attention", ...facts
+} = {}) {
+  const among = (curve, place) => missing.some(([one, other]) => one === curve && other === place);
+  const curves = (add) => form(Float32Array.from(names.flatMap((_, curve) => steps.map((_, place) => (among(curve, place) ? NaN : curve + place / 4 + add)))));
+  const levels = mapSteps.flatMap((_, map) => queries.flatMap((_, query) => keys.map((_, key) => (key === (query + map) % queries.length ? 255 : 0))));
+  const bars = barSteps.flatMap((_, kept) => tokens.map((_, at) => (at === tokens.length - 1 ? 0 : 10 ** (at - kept))));
+  const [whole, numbers] = [(values) => form(Int32Array.from(values)), (values) => form(Float32Array.from(values))];
+  return {
+    names: [...names], notes: names.map((name) => (name === "sink" ? "attention of tokens that are no triggers to the first one" : "")),
+    plots: names.map((_, curve) => ({ vmin: curve, vmax: curve + 1, ticks: [[curve, String(curve)], [curve + 1, String(curve + 1)]] })),
+    ticks: [[0, "0"], [0.5, "200"], [1, "400"]], band, steps: whole(steps), places: numbers(steps.map((step) => step / steps.at(-1))),
+    mean: curves(0), low: curves(-0.1), high: curves(0.2),
+    queries: [...queries], keys: [...keys], map_steps: whole(mapSteps), levels: form(Uint8Array.from(levels)),
+    tokens: [...tokens], bar_label: "value norm", bar_steps: whole(barSteps), bars: numbers(bars),
+    bar_axis: { vmin: 0.1, vmax: 10, ticks: [[0.1, "0.1"], [1, "1"], [10, "10"]] }, ...scale(form, 0, 1, label), ...facts,
+  };
+}
+
+// Position p is called 10 + p. Place p has in layer l the norm 2 ** (l + p); the cells that are missing have none.
+export function normsFrame({
+  layers = [3, 4, 5, 7], tokens = HOSTILE.slice(0, 6), missing = [[2, 1]], zero = [], form = FORMS.DataView, label = "residual norm", ...facts
+} = {}) {
+  const among = (cells, layer, position) => cells.some(([row, at]) => row === layer && at === position);
+  const norm = (layer, position) => (among(missing, layer, position) ? NaN : among(zero, layer, position) ? 0 : 2 ** (layer + position));
+  const values = layers.flatMap((_, layer) => tokens.map((_, position) => norm(layer, position)));
+  return {
+    layers: [...layers], positions: tokens.map((_, position) => 10 + position), tokens: [...tokens], values: form(Float32Array.from(values)),
+    marks: [[1, "1"], [16, "16"], [256, "256"]], ...scale(form, 1, 256, label), ...facts,
+  };
+}
