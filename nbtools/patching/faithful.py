@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Instead", "completeness", "faithfulness", "minimality"]
 
 Instead = Literal["resample", "mean", "zero"]
+Masks: TypeAlias = "dict[str, Bool[Tensor, 'prompt position head']]"
 
 
 def faithfulness(
@@ -81,14 +82,10 @@ def faithfulness(
     1.0
     """
     alone = _Alone(model, task, instead, batch, mlps=_names_mlps(circuit))
-    found = xr.Dataset(
-        {
-            "whole": ("prompt", alone.whole()),
-            "circuit": ("prompt", alone.only(circuit.nodes)),
-            "empty": ("prompt", alone.only(())),
-        },
-        attrs=alone.attrs(circuit),
-    )
+    measured = alone.run([None, alone.only(circuit.nodes), alone.only(())])
+    names = ("whole", "circuit", "empty")
+    variables = {name: ("prompt", values) for name, values in zip(names, measured, strict=True)}
+    found = xr.Dataset(variables, attrs=alone.attrs(circuit))
     means = found.mean("prompt")
     found["recovered"] = (means.circuit - means.empty) / (means.whole - means.empty)
     found["difference"] = means.whole - means.circuit
@@ -141,10 +138,13 @@ def completeness(
         raise InputError(msg)
     alone = _Alone(model, task, instead, batch, mlps=_names_mlps(circuit))
     rows = [("", circuit)] + [(name, circuit.without(nodes)) for name, nodes in chosen.items()]
+    inside = [alone.only(rest.nodes) for _, rest in rows]
+    outside = [alone.without(_except(circuit.nodes, rest.nodes)) for _, rest in rows]
+    measured = alone.run([*inside, *outside])
     return xr.Dataset(
         {
-            "circuit": (("set", "prompt"), [alone.only(rest.nodes) for _, rest in rows]),
-            "whole": (("set", "prompt"), [alone.without(_except(circuit.nodes, rest.nodes)) for _, rest in rows]),
+            "circuit": (("set", "prompt"), measured[: len(rows)]),
+            "whole": (("set", "prompt"), measured[len(rows) :]),
         },
         {"set": [name for name, _ in rows]},
         attrs=alone.attrs(circuit),
@@ -179,13 +179,14 @@ def minimality(
     """
     alone = _Alone(model, task, instead, batch, mlps=_names_mlps(circuit))
     nodes = [node for node in circuit.nodes if node.kind != "logits"]
-    whole = alone.only(circuit.nodes)
-    lost, last = [], []
-    for node in nodes:
-        lost.append(whole - alone.only(_except(nodes, [node])))
-        others = [one for one in _except(nodes, [node]) if node.role and one.role == node.role]
-        rest = _except(nodes, others)
-        last.append(alone.only(rest) - alone.only(_except(rest, [node])) if others else lost[-1])
+    rests = [
+        _except(nodes, [one for one in nodes if one is not node and node.role == one.role != ""]) for node in nodes
+    ]
+    without = [_except(nodes, [node]) for node in nodes]
+    bare = [_except(rest, [node]) for rest, node in zip(rests, nodes, strict=True)]
+    measured = alone.run([alone.only(kept) for kept in (nodes, *without, *rests, *bare)])
+    whole, (less, before, after) = measured[0], np.split(measured[1:], 3)
+    lost, last = whole - less, before - after
     names = np.array([node.name for node in nodes], dtype=object)
     return xr.Dataset(
         {"alone": (("node", "prompt"), lost), "last": (("node", "prompt"), last)},
@@ -207,6 +208,11 @@ def _except(nodes: Iterable[Node], gone: Iterable[Node]) -> list[Node]:
     return [node for node in nodes if node.name not in names]
 
 
+def _of_its_role(nodes: Iterable[Node], node: Node) -> list[Node]:
+    """Give the other nodes of a node's role; a node without a role has none."""
+    return [one for one in nodes if one is not node and node.role and one.role == node.role]
+
+
 class _Alone:
     """Runs of parts of a model on one task, with everything else replaced."""
 
@@ -219,17 +225,28 @@ class _Alone:
         self.hooks = {(site.name, layer): site.at(layer) for site in sites for layer in range(model.cfg.n_layers)}
         self.means = self._means() if instead == "mean" else {}
 
-    def whole(self) -> np.ndarray:
-        """Give the metric of the model as it is."""
-        return self._run(None)
+    def without(self, nodes: Iterable[Node]) -> Masks:
+        """Replace these nodes, and nothing else."""
+        return {hook: ~mask for hook, mask in self.only(nodes).items()}
 
-    def only(self, nodes: Iterable[Node]) -> np.ndarray:
-        """Give the metric with everything but these nodes replaced."""
-        return self._run(self._masks(nodes))
+    def run(self, kept: Sequence[Masks | None]) -> Float[np.ndarray, "run prompt"]:
+        """Give the metric for each choice of what is kept; None is the model as it is."""
+        found = np.empty((len(kept), len(self.task)))
+        for start in range(0, len(self.task), self.batch):
+            rows = slice(start, start + self.batch)
+            part = self.task[rows]
+            put = self._put(part)
+            for number, masks in enumerate(kept):
+                edit = {} if masks is None else _edits(masks, rows, put)
+                logits = forward(self.model, part.clean, edit=edit, last=True).logits[:, -1].float()
+                found[number, rows] = part.metric(logits).double().cpu().numpy()
+        return found
 
-    def without(self, nodes: Iterable[Node]) -> np.ndarray:
-        """Give the metric with these nodes replaced, and nothing else."""
-        return self._run({hook: ~mask for hook, mask in self._masks(nodes).items()})
+    def _put(self, part: Task) -> Mapping[str, Tensor]:
+        """Give what is put in instead, for each hook point."""
+        if self.instead == "resample":
+            return forward(self.model, part.corrupted, capture=list(self.hooks.values()), last=True).cache
+        return self.means if self.instead == "mean" else dict.fromkeys(self.hooks.values(), torch.zeros(()))
 
     def attrs(self, circuit: Circuit) -> dict[str, object]:
         """Say what was done."""
@@ -237,7 +254,7 @@ class _Alone:
         taken_out = "heads and MLPs" if _names_mlps(circuit) else "heads"
         return {"model": str(self.model.cfg.model_name), **task, "instead": self.instead, "taken_out": taken_out}
 
-    def _masks(self, nodes: Iterable[Node]) -> dict[str, Bool[Tensor, "prompt position head"]]:
+    def only(self, nodes: Iterable[Node]) -> Masks:
         """Mark for each hook point what is kept; an MLP is one head wide."""
         shape, heads = self.task.clean.ids.shape, self.model.cfg.n_heads
         masks = {
@@ -261,27 +278,6 @@ class _Alone:
             raise HookError(msg)
         return self.hooks["mlp_out", node.layer], 0
 
-    def _run(self, masks: Mapping[str, Bool[Tensor, "prompt position head"]] | None) -> np.ndarray:
-        found = []
-        for start in range(0, len(self.task), self.batch):
-            part = self.task[start : start + self.batch]
-            edit = self._edits(part, slice(start, start + self.batch), masks)
-            logits = forward(self.model, part.clean, edit=edit, last=True).logits[:, -1].float()
-            found.append(part.metric(logits).double().cpu().numpy())
-        return np.concatenate(found)
-
-    def _edits(
-        self, part: Task, rows: slice, masks: Mapping[str, Bool[Tensor, "prompt position head"]] | None
-    ) -> dict[str, Edit]:
-        if masks is None:
-            return {}
-        wanted = [hook for hook, mask in masks.items() if not mask[rows].all()]
-        if self.instead == "resample" and wanted:
-            put = forward(self.model, part.corrupted, capture=wanted, last=True).cache
-        else:
-            put = {hook: self.means[hook] if self.instead == "mean" else torch.zeros(()) for hook in wanted}
-        return {hook: partial(_replaced, mask=masks[hook][rows], put=put[hook]) for hook in wanted}
-
     def _means(self) -> dict[str, Float[Tensor, "one position ..."]]:
         """Give for each hook point the mean over all corrupted prompts, position by position."""
         sums: dict[str, Tensor] = {}
@@ -291,6 +287,12 @@ class _Alone:
             for hook, value in cache.items():
                 sums[hook] = sums.get(hook, 0) + value.double().sum(0, keepdim=True)
         return {hook: (value / len(self.task)).float() for hook, value in sums.items()}
+
+
+def _edits(masks: Masks, rows: slice, put: Mapping[str, Tensor]) -> dict[str, Edit]:
+    """Replace what is not kept of some prompts."""
+    changed = {hook: mask[rows] for hook, mask in masks.items() if not mask[rows].all()}
+    return {hook: partial(_replaced, mask=mask, put=put[hook]) for hook, mask in changed.items()}
 
 
 def _replaced(value: Tensor, mask: Bool[Tensor, "prompt position head"], put: Tensor) -> Tensor:
