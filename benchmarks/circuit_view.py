@@ -19,6 +19,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from dragging import DRAG
 from playwright.sync_api import Browser, sync_playwright
 
 from nbtools import views
@@ -29,37 +30,6 @@ SIZES = (60, 200), (200, 600)
 STEPS = 360
 TARGET = 1000 / 60
 
-DRAG = """async (steps) => {
-    const slider = document.querySelector('.nb-circuit input'), most = Number(slider.max);
-    const ask = window.requestAnimationFrame.bind(window), clear = CanvasRenderingContext2D.prototype.clearRect;
-    const seen = { frames: [], work: [], redraws: [] };
-    let drawn = 0;
-    window.requestAnimationFrame = (callback) => ask((now) => {
-        const start = performance.now();
-        callback(now);
-        seen.work.push(performance.now() - start);
-    });
-    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
-        drawn += 1;
-        return clear.apply(this, box);
-    };
-    const frame = () => new Promise(ask);
-    let last = await frame();
-    for (let step = 0; step < steps; step++) {
-        for (const part of [step, step + 0.5]) {
-            slider.value = most * (1 - Math.abs(1 - (4 * part / steps) % 2));
-            slider.dispatchEvent(new Event('input', { bubbles: true }));
-        }
-        const now = await frame();
-        seen.frames.push(now - last);
-        seen.redraws.push(drawn);
-        [last, drawn] = [now, 0];
-    }
-    window.requestAnimationFrame = ask;
-    CanvasRenderingContext2D.prototype.clearRect = clear;
-    return seen;
-}"""
-
 
 def measure(browser: Browser, folder: Path, nodes: int, edges: int) -> None:
     path = views.circuit(random_circuit(nodes, edges)).save(folder / "circuit.html")
@@ -67,8 +37,8 @@ def measure(browser: Browser, folder: Path, nodes: int, edges: int) -> None:
     page.goto(path.as_uri())
     page.locator(".nb-circuit canvas").wait_for()
     page.get_by_role("slider").scroll_into_view_if_needed()
-    page.evaluate(DRAG, STEPS)  # warm up
-    seen = page.evaluate(DRAG, STEPS)
+    page.evaluate(DRAG, [".nb-circuit", STEPS])  # warm up
+    seen = page.evaluate(DRAG, [".nb-circuit", STEPS])
     size, facts = f"{nodes} nodes, {edges} edges", {"frames": len(seen["frames"]), "load": round(os.getloadavg()[0], 2)}
     for figure, values in (("frame", seen["frames"]), ("work", seen["work"])):
         slow = statistics.quantiles(values, n=20)[-1]

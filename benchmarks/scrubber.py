@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from dragging import DRAG
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from nbtools import views
@@ -40,38 +41,6 @@ OPENED = """() => new Promise((done) => {
     };
     look();
 })"""
-
-DRAG = """async (frames) => {
-    const root = document.querySelector('.nb-scrubber');
-    const slider = root.querySelector('input'), curves = root.querySelector('canvas'), most = Number(slider.max);
-    const ask = window.requestAnimationFrame.bind(window), clear = CanvasRenderingContext2D.prototype.clearRect;
-    const seen = { frames: [], work: [], redraws: [] };
-    let drawn = 0;
-    window.requestAnimationFrame = (callback) => ask((now) => {
-        const start = performance.now();
-        callback(now);
-        seen.work.push(performance.now() - start);
-    });
-    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
-        if (this.canvas === curves) drawn += 1;
-        return clear.apply(this, box);
-    };
-    const frame = () => new Promise(ask);
-    let last = await frame();
-    for (let at = 0; at < frames; at++) {
-        for (const part of [at, at + 0.5]) {
-            slider.value = most * (1 - Math.abs(1 - (4 * part / frames) % 2));
-            slider.dispatchEvent(new Event('input', { bubbles: true }));
-        }
-        const now = await frame();
-        seen.frames.push(now - last);
-        seen.redraws.push(drawn);
-        [last, drawn] = [now, 0];
-    }
-    window.requestAnimationFrame = ask;
-    CanvasRenderingContext2D.prototype.clearRect = clear;
-    return seen;
-}"""
 
 
 WORD = '<!doctype html><div class="nb-scrubber"><span class="nb-read">word</span></div>'
@@ -116,8 +85,8 @@ def measure(browser: Browser, folder: Path, steps: int) -> None:
     report("opened", times[path], OPENED_TARGET, steps)
     report("opened, a word", times[word], OPENED_TARGET, steps)
     page, _ = opened(browser, path)
-    page.evaluate(DRAG, FRAMES)  # warm up
-    seen = page.evaluate(DRAG, FRAMES)
+    page.evaluate(DRAG, [".nb-scrubber", FRAMES])  # warm up
+    seen = page.evaluate(DRAG, [".nb-scrubber", FRAMES])
     report("frame", seen["frames"], FRAME_TARGET, steps)
     report("work", seen["work"], FRAME_TARGET, steps)
     facts = {"most": max(seen["redraws"]), "page_kb": round(path.stat().st_size / 1000)}

@@ -14,10 +14,15 @@ from nbtools.patching.packed import Lane, Reference
 from nbtools.patching.plan import Batch
 from nbtools.patching.twin import twin_of
 
-__all__ = ["TOKENS_AT_ONCE", "Inside", "Packing"]
+__all__ = ["Inside", "Packing", "tokens_at_once"]
 
-TOKENS_AT_ONCE = 2048  # beyond this a batch leaves the processor's cache without multiplying any faster
-TOKENS_ON_A_GPU = 32768
+_ON_THE_CPU = 2048  # beyond this a batch leaves the processor's cache without multiplying any faster
+_ON_A_GPU = 32768
+
+
+def tokens_at_once(device: torch.device) -> int:
+    """Say how many tokens to run together, where memory allows it."""
+    return _ON_THE_CPU if device.type == "cpu" else _ON_A_GPU
 
 
 class Packing:
@@ -50,8 +55,7 @@ class Packing:
         per_run = 8 * length * cfg.d_model * self.pasts
         per_run += 12 * cfg.d_vocab * (length if self.scorer.reads_all else self.scorer.vocabulary_is_read)
         left = budget - self.nbytes
-        at_once = TOKENS_AT_ONCE if self.base.device.type == "cpu" else TOKENS_ON_A_GPU
-        most_tokens = min(int(left / per_token), piece or at_once)
+        most_tokens = min(int(left / per_token), piece or tokens_at_once(self.base.device))
         yield from self.plan.batches(max(1, most_tokens), max(1, int(left / per_run)))
 
     def scores(self, inside: Inside) -> np.ndarray:

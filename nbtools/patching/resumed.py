@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nbtools.patching.calls import Call, recorded_calls
 from nbtools.patching.engine import Patched, Scorer
-from nbtools.patching.inside import TOKENS_AT_ONCE, Inside, Packing
+from nbtools.patching.inside import Inside, Packing, tokens_at_once
 from nbtools.patching.packed import Given, Lane
 from nbtools.patching.plan import Batch, Plan
 
@@ -117,7 +117,7 @@ class ResumedEngine(Patched, Packing):
 
     def _through(self, batch: Batch, layer: int) -> Float[Tensor, "run position d_model"]:
         """Run the patched layer itself, with its hooks."""
-        most = max(1, TOKENS_AT_ONCE // self.plan.positions)
+        most = max(1, tokens_at_once(self.base.device) // self.plan.positions)
         parts = [batch.take(slice(begin, begin + most)) for begin in range(0, len(batch), most)]
         layers = [self._layer(part.prompt, layer) for part in parts]
         return torch.cat([run(self.hooks(part, layer, run)) for part, run in zip(parts, layers, strict=True)])

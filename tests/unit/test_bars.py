@@ -11,7 +11,7 @@ import xarray as xr
 from nbtools import measures, views
 from nbtools.errors import ArrayError, InputError, OptionError
 from nbtools.views.bars.axis import axis_for, ticks_of
-from nbtools.views.bars.still import _number
+from nbtools.views.written import number
 
 HOSTILE = ["<bos>", "</script><script>x", '<img src=x onerror="y">', "\n", " ", "𝕏", "ا", "$a_b$", "日本", "", "x#7"]
 
@@ -263,7 +263,7 @@ def test_the_still_picture_says_what_the_page_says(eiffel, colosseum):
 def test_numbers_are_written_as_the_page_writes_them():
     values = [0, 0.001, 0.00099, -0.5, 1, -9.5, 10, 99.5, 100, 99999, 100000]
     written = ["0.000", "0.001", "9.90e−4", "−0.500", "1.00", "−9.50", "10.0", "99.5", "100", "99999", "1.00e+5"]
-    assert [_number(value) for value in values] == written
+    assert [number(value) for value in values] == written
 
 
 def test_the_axis_can_be_chosen_later_and_stays_for_what_is_shown_next(eiffel, colosseum):

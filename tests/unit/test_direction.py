@@ -12,7 +12,7 @@ from nbtools.errors import ArrayError, InputError, OptionError
 from nbtools.patching import spread
 from nbtools.views.direction.parts import BINS, round_numbers
 from nbtools.views.direction.reading import read_parts
-from nbtools.views.direction.still import _number
+from nbtools.views.written import number
 from tests.unit.test_views import HOSTILE
 
 PARTS = ["v", "row", "null"]
@@ -354,7 +354,7 @@ def test_the_still_picture_says_what_the_page_says():
 def test_numbers_are_written_as_the_page_writes_them():
     values = [0, 0.001, 0.00099, -0.5, 1, -9.5, 10, 100, 100000]
     written = ["0.000", "0.001", "9.90e−4", "−0.500", "1.00", "−9.50", "10.0", "100", "1.00e+5"]
-    assert [_number(value) for value in values] == written
+    assert [number(value) for value in values] == written
 
 
 def test_a_view_that_shows_nothing_yet_has_a_plain_repr():

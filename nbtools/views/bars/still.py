@@ -9,6 +9,7 @@ import numpy as np
 from nbtools.naming import visible
 from nbtools.views.bars.axis import ticks_of
 from nbtools.views.pictures import ACCENT, FAINT, MUTED, Drawing, blank_axes
+from nbtools.views.written import minus, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def _short(text: str) -> str:
 def _draw_axis(axes: Axes, axis: Scale, texts: list[str], row: float) -> None:
     pad = 5 + (_NUMBER * 72 if axis.vmin < 0 else 0)
     axes.set_yticks((np.arange(len(texts)) + 0.5) * row, texts, fontsize=9)
-    axes.set_xticks(ticks_of(axis), [_minus(f"{tick:g}") for tick in ticks_of(axis)], fontsize=8, color=MUTED)
+    axes.set_xticks(ticks_of(axis), [minus(f"{tick:g}") for tick in ticks_of(axis)], fontsize=8, color=MUTED)
     axes.tick_params(axis="y", length=0, pad=pad)
     axes.tick_params(axis="x", length=0)
     for tick in axes.yaxis.get_major_ticks():
@@ -76,7 +77,7 @@ def _draw_bar(axes: Axes, axis: Scale, y: float, value: float, run: int) -> None
     low, high = np.float32([axis.vmin, axis.vmax])  # as exact as the value is
     end, side = min(max(value, low), high), -1 if value < 0 else 1
     axes.barh(y, end, 0.82 * _LANE, **_STYLES[run])
-    return _note(axes, y, end, f"{_arrow(value, end)}{_number(value)}", side)
+    return _note(axes, y, end, f"{_arrow(value, end)}{number(value)}", side)
 
 
 def _note(axes: Axes, y: float, x: float, text: str, side: int, **style: str) -> None:
@@ -88,19 +89,6 @@ def _note(axes: Axes, y: float, x: float, text: str, side: int, **style: str) ->
 
 def _arrow(value: float, end: float) -> str:
     return "" if value == end else "» " if value > 0 else "« "
-
-
-def _number(value: float) -> str:
-    """Write a number as the page does."""
-    size = abs(value)
-    if size != 0 and (size >= 1e5 or size < 1e-3):
-        digits, power = f"{value:.2e}".split("e")
-        return _minus(f"{digits}e{int(power):+d}")
-    return _minus(f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
 
 
 def _frame(axes: Axes, at: int, row: float, left: float, right: float) -> None:

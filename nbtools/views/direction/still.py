@@ -8,6 +8,7 @@ import numpy as np
 
 from nbtools.views.direction.parts import BINS, round_numbers
 from nbtools.views.pictures import ACCENT, FAINT, MUTED, Drawing, blank_axes
+from nbtools.views.written import minus, number, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def _draw_curve(axes: Axes, parts: Parts, at: int, axis: Scale, share: float) ->
     axes.axvline(share, color=ACCENT, linewidth=1.3)
     value = parts.value(at, share)
     axes.plot([share], [np.clip(value, axis.vmin, axis.vmax)], "o", color=ACCENT, markersize=6, clip_on=False, zorder=4)
-    _name_curve(axes, _flat(parts.names[at], 17), axis.label, value)
+    _name_curve(axes, shortened(parts.names[at], 17), axis.label, value)
 
 
 def _name_curve(axes: Axes, name: str, label: str, value: float) -> None:
@@ -73,7 +74,7 @@ def _name_curve(axes: Axes, name: str, label: str, value: float) -> None:
     axes.text(0, 1.04, label, transform=axes.transAxes, **_SMALL)
     strong = {"fontsize": 9.5, "fontweight": "bold", "parse_math": False, "transform": axes.transAxes}
     axes.text(0, 1.16, name, **strong)
-    axes.text(1, 1.16, _number(value), ha="right", color=ACCENT, **strong)
+    axes.text(1, 1.16, number(value), ha="right", color=ACCENT, **strong)
 
 
 def _hatch_gaps(axes: Axes, shares: np.ndarray, values: np.ndarray) -> None:
@@ -89,7 +90,7 @@ def _draw_bars(axes: Axes, parts: Parts, at: int, share: float) -> None:
     axes.set(xlim=(low, high), ylim=(-peak, peak * _UP / _DOWN))
     _plain(axes, parts.ticks(at), [])
     axes.set_xlabel(
-        f"projection on {_flat(parts.names[at], 24)}", fontsize=8, color=MUTED, labelpad=1, parse_math=False
+        f"projection on {shortened(parts.names[at], 24)}", fontsize=8, color=MUTED, labelpad=1, parse_math=False
     )
     if limits is None:
         axes.axvspan(low, high, fill=False, hatch="/////", edgecolor=FAINT, linewidth=0)
@@ -113,38 +114,17 @@ def _note(axes: Axes, outside: float) -> None:
 
 
 def _plain(axes: Axes, across: list[float], upward: list[float]) -> None:
-    axes.set_xticks(across, [_minus(f"{tick:g}") for tick in across])
-    axes.set_yticks(upward, [_minus(f"{tick:g}") for tick in upward])
+    axes.set_xticks(across, [minus(f"{tick:g}") for tick in across])
+    axes.set_yticks(upward, [minus(f"{tick:g}") for tick in upward])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=8, labelcolor=MUTED, pad=2)
     axes.set_axisbelow(True)
 
 
-def _number(value: float) -> str:
-    """Write a number as the page does."""
-    size = abs(value)
-    if np.isnan(value):
-        return "undefined"
-    if size != 0 and (size >= 1e5 or size < 1e-3):
-        digits, power = f"{value:.2e}".split("e")
-        return _minus(f"{digits}e{int(power):+d}")
-    return _minus(f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
-def _flat(text: str, most: int) -> str:
-    """Write a name in one line of at most so many letters."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
 def _signs(parts: Parts) -> list[tuple[str, dict[str, object], float]]:
     """Give for each text of the legend how its sign is drawn, and how wide both are, in inches."""
     band = [(parts.band, {"facecolor": "#cccccc", "edgecolor": "none"})] if parts.band else []
-    sides = [(_flat(side, 24), style) for side, style in zip(parts.sides, _SIDES, strict=True)]
+    sides = [(shortened(side, 24), style) for side, style in zip(parts.sides, _SIDES, strict=True)]
     natural = ("range of natural activations", {"facecolor": "#ededed", "edgecolor": MUTED, "linewidth": 0.6})
     named = [("mean", {"facecolor": "black"}), *band, *sides, natural]
     return [(text, style, 0.42 + _LETTER * len(text)) for text, style in named]
