@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits sums clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -69,6 +69,11 @@ sinks: $(VENV)/.test
 circuits: $(VENV)/.test
 	$(BIN)/nbtools fetch
 	$(BIN)/python data/circuits/make.py
+	$(MAKE) sums
+
+domains: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python data/domains/make.py
 	$(MAKE) sums
 
 sums:

@@ -16,6 +16,7 @@ from nbtools.measures.heads import (
     keys_previous,
 )
 from nbtools.measures.lens import logit_lens
+from nbtools.measures.massive import massive_activations
 from nbtools.measures.positions import attention_to_positions
 from nbtools.measures.predictions import accuracy, next_token, surprise
 from nbtools.measures.scores import score, scoring
@@ -39,6 +40,7 @@ __all__ = [
     "keys_previous",
     "logit_attribution",
     "logit_lens",
+    "massive_activations",
     "next_token",
     "ov_circuit",
     "qk_circuit",

@@ -16,14 +16,17 @@ from nbtools.patching.overlapping import overlap
 from nbtools.patching.pairwise import pair_directions, patch_directions
 from nbtools.patching.paths import PathSweep, path_patch
 from nbtools.patching.proof import prove
+from nbtools.patching.quantizing import quantize
 from nbtools.patching.readers import reader_weights, row_space, split
 from nbtools.patching.search import Stage, circuit_search, searching
+from nbtools.patching.sinks import SINK_INTERVENTIONS, intervene, sink_costs
 from nbtools.patching.sites import SITES
 from nbtools.patching.spread import pooled, spread
 from nbtools.patching.steering import generate, mean_difference, steering, written
 from nbtools.patching.subspace import Subspace, gradient_direction, mean_direction, patch_subspace
 
 __all__ = [
+    "SINK_INTERVENTIONS",
     "SITES",
     "Circuit",
     "Diagnosis",
@@ -45,6 +48,7 @@ __all__ = [
     "force_attention",
     "generate",
     "gradient_direction",
+    "intervene",
     "learn_subspace",
     "learning",
     "mean_difference",
@@ -60,11 +64,13 @@ __all__ = [
     "path_patch",
     "pooled",
     "prove",
+    "quantize",
     "rank_one_edit",
     "reader_weights",
     "row_space",
     "searching",
     "second_moment",
+    "sink_costs",
     "split",
     "spread",
     "steering",

@@ -9,8 +9,10 @@ from nbtools.tasks.orders import ioi_orders
 from nbtools.tasks.pair import pair
 from nbtools.tasks.streams import repeated_tokens
 from nbtools.tasks.task import Task
+from nbtools.tasks.windows import WINDOW_KINDS, windows
 
 __all__ = [
+    "WINDOW_KINDS",
     "Interchange",
     "LogProbability",
     "LogitDifference",
@@ -25,4 +27,5 @@ __all__ = [
     "ioi_orders",
     "pair",
     "repeated_tokens",
+    "windows",
 ]

@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
+from nbtools.patching import SINK_INTERVENTIONS
+from nbtools.tasks import WINDOW_KINDS
+
 DATA = Path(__file__).parents[2] / "data"
 SHIPPED = [path for path in sorted(DATA.rglob("*")) if path.is_file() and path.suffix not in (".py", ".md", ".pyc")]
 SUMS = DATA / "SHA256SUMS"
@@ -43,3 +46,17 @@ def test_each_stored_direction_is_a_unit_vector_with_its_measures():
         assert len(direction) == (1536 if name.startswith("neurons") else 576)
         assert abs(direction.norm() - 1) < 1e-4
     assert (orders.groupby(["site", "layer", "how", "seed", "weights"]).size() == 5).all()
+
+
+def test_the_tables_of_domains_are_whole_and_their_intervals_hold_the_means():
+    heads, costs, rounded = (pd.read_csv(DATA / f"domains/{name}.csv") for name in ("heads", "costs", "quantized"))
+    assert heads.groupby("kind")["head"].nunique().to_dict() == dict.fromkeys(WINDOW_KINDS, 270)
+    assert set(costs.intervention) == set(SINK_INTERVENTIONS) and len(costs) == 6 * len(WINDOW_KINDS)
+    assert len(rounded) == 2 * 3 * 4 * len(WINDOW_KINDS)
+    for table, figures in (
+        (heads, ("attention", "forced", "ablated")),
+        (costs, ("loss", "cost")),
+        (rounded, ("cost",)),
+    ):
+        for figure in figures:
+            assert (table[f"{figure}_low"] <= table[figure]).all() and (table[figure] <= table[f"{figure}_high"]).all()

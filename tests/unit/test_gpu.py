@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nbtools import measures, patching
+from nbtools.training import SINK_MEASURES, TinyConfig, Training, bigram_backcopy
 from tests.families import FAMILIES, _hooked, _module, _rough
 from tests.unit.test_circuits import task_of
 
@@ -44,6 +45,15 @@ CALLS = {
     ),
     "attention": lambda model, task: measures.attention_to_positions(model, task.clean, task.positions, keys=["A"]),
     "attribution": lambda model, task: patching.attribute(model, task, "z"),
+    "rounding": lambda model, task: measures.surprise(
+        model, task.clean, edit=patching.quantize(model, bits=12, dimensions=[3], positions=[0])
+    ).fillna(0),
+    "sink": lambda model, task: patching.sink_costs(
+        model, task.clean, kinds=["emptied", "hidden", "clamped"], start=2, dimensions=[3]
+    ).to_array(),
+    "dormancy": lambda model, task: measures.dormancy(model, task.clean, ["1.0", "2.3"])[
+        ["forced", "ablated"]
+    ].to_array(),
 }
 
 
@@ -56,3 +66,14 @@ def test_the_gpu_gives_what_the_cpu_gives(models, name):
 def test_a_patched_direction_may_come_from_the_cpu():
     base, source = torch.randn(2, 5, 8, device="cuda")
     assert patching.patch_subspace(base, source, torch.eye(8)[:, :2]).device == base.device
+
+
+def test_a_small_model_trains_on_the_gpu_as_on_the_cpu():
+    found = []
+    for device in ("cpu", "cuda"):
+        training = Training(TinyConfig(), bigram_backcopy(), steps=20, batch=4, measure_every=10)
+        training.model.to(device)
+        found.append([progress.measures for progress in training])
+    for name in SINK_MEASURES:
+        measured = [np.array([measures[name] for measures in run]) for run in found]
+        np.testing.assert_allclose(measured[1], measured[0], rtol=0.05, atol=0.02, err_msg=name)

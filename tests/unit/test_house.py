@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "tasks": {"errors", "naming", "models"},
     "runs": {"errors", "naming", "models"},
     "measures": {"errors", "naming", "models", "tasks", "runs"},
-    "patching": {"errors", "naming", "models", "tasks", "runs"},
+    "patching": {"errors", "naming", "models", "tasks", "runs", "measures"},
     "training": {"errors", "naming", "models", "tasks", "runs"},
     "views": {"errors", "naming"},
     "explorers": {"errors", "naming", "models", "tasks", "runs", "measures", "patching", "training", "views"},
