@@ -5,23 +5,30 @@ from nbtools.explorers.circuit import CircuitExplorer, CircuitResult, circuit
 from nbtools.explorers.logit_lens import LogitLensExplorer, logit_lens
 from nbtools.explorers.patching import PatchingExplorer, patching
 from nbtools.explorers.pattern_edit import PatternEditExplorer, pattern_edit
+from nbtools.explorers.sinks import SinksExplorer, sinks
 from nbtools.explorers.steering import SteeringExplorer, steering
 from nbtools.explorers.subspace import SubspaceExplorer, subspace
+from nbtools.explorers.training import VARIANTS, TrainingExplorer, training
 
 __all__ = [
+    "VARIANTS",
     "AttentionExplorer",
     "CircuitExplorer",
     "CircuitResult",
     "LogitLensExplorer",
     "PatchingExplorer",
     "PatternEditExplorer",
+    "SinksExplorer",
     "SteeringExplorer",
     "SubspaceExplorer",
+    "TrainingExplorer",
     "attention",
     "circuit",
     "logit_lens",
     "patching",
     "pattern_edit",
+    "sinks",
     "steering",
     "subspace",
+    "training",
 ]

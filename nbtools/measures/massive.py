@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
     from nbtools.runs.forward import Edit
 
-__all__ = ["massive_activations"]
+__all__ = ["FLOOR", "RATIO", "massive_activations", "massive_in"]
+
+FLOOR, RATIO = 100.0, 1000.0  # of Sun et al.
 
 
 def massive_activations(
     model: TransformerBridge,
     prompt: Prompt,
     *,
-    floor: float = 100.0,
-    ratio: float = 1000.0,
+    floor: float = FLOOR,
+    ratio: float = RATIO,
     layers: int | Iterable[int] | None = None,
     edit: dict[str, Edit] | None = None,
 ) -> xr.Dataset:
@@ -78,7 +80,7 @@ def massive_activations(
         msg = f"expected one prompt, got {len(read.ids)}: call massive_activations for each"
         raise InputError(msg)
     chosen = layers_of(model, layers)
-    hooks = {f"blocks.{layer}.hook_resid_post": lambda stream: _largest(stream[0], floor, ratio) for layer in chosen}
+    hooks = {f"blocks.{layer}.hook_resid_post": lambda stream: massive_in(stream[0], floor, ratio) for layer in chosen}
     run = forward(model, read, capture=hooks, edit=edit, last=True)
     found = np.concatenate([run[hook] for hook in hooks], axis=1)
     layer = np.repeat(chosen, [run[hook].shape[1] for hook in hooks])
@@ -92,8 +94,8 @@ def massive_activations(
     )
 
 
-def _largest(stream: Float[Tensor, "position d_model"], floor: float, ratio: float) -> np.ndarray:
-    """Give position, dimension, value, ratio and share of the massive ones, one column for each."""
+def massive_in(stream: Float[Tensor, "position d_model"], floor: float = FLOOR, ratio: float = RATIO) -> np.ndarray:
+    """Give position, dimension, value, ratio and share of the massive ones, one column for each, largest first."""
     stream = stream.double()
     size = stream.abs()
     median = size.median()

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nbtools.errors import InputError
-from nbtools.measures._weights import layer_weights
 from nbtools.measures.attention import layers_of, pattern_hook
+from nbtools.models.norms import FrozenNorm
 from nbtools.models.tokens import Prompt, Tokens, tokens
 from nbtools.runs.forward import forward
 
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
     from nbtools.runs.forward import Edit
 
-__all__ = ["residual_norms", "sink_logits", "sink_mass", "value_norms"]
+__all__ = [
+    "labelled",
+    "mass_of",
+    "norms_of_stream",
+    "norms_of_values",
+    "residual_norms",
+    "sink_logits",
+    "sink_mass",
+    "stream_hook",
+    "value_hook",
+    "value_norms",
+]
 
 
 def sink_mass(
@@ -79,11 +90,12 @@ def sink_mass(
     if isinstance(start, bool) or not isinstance(start, int) or not 0 <= start < len(read):
         msg = f"expected start to be a position from 0 to {len(read) - 1}, got {start!r}"
         raise InputError(msg)
-    found = _by_layer(model, read, layers, pattern_hook, lambda layer: partial(_mass, start=start), edit)
-    return _labelled(model, read, found, ("head", "key"), "sink mass", "probability")
+    found = _by_layer(model, read, layers, pattern_hook, lambda layer: partial(mass_of, start=start), edit)
+    return labelled(model, read, found, ("head", "key"), "sink mass", "probability")
 
 
-def _mass(pattern: Float[Tensor, "prompt head query key"], start: int) -> Float[Tensor, "prompt head key"]:
+def mass_of(pattern: Float[Tensor, "prompt head query key"], start: int = 0) -> Float[Tensor, "prompt head key"]:
+    """Read what `sink_mass` gives off the pattern of a layer."""
     length = pattern.shape[-1]
     lookers = torch.arange(length, 0, -1, device=pattern.device).clamp_max(length - start)
     return pattern[:, :, start:].float().sum(2) / lookers
@@ -120,17 +132,20 @@ def value_norms(
     True
     """
     read = tokens(model, prompt)
-    found = _by_layer(model, read, layers, _value_hook, partial(_norms_of_values, model), edit)
-    return _labelled(model, read, found, ("head", "position"), "value norm", "norm")
+    found = _by_layer(model, read, layers, value_hook, partial(norms_of_values, model), edit)
+    return labelled(model, read, found, ("head", "position"), "value norm", "norm")
 
 
-def _value_hook(layer: int) -> str:
+def value_hook(layer: int) -> str:
+    """Name the hook point of a layer's values."""
     return f"blocks.{layer}.attn.hook_v"
 
 
-def _norms_of_values(model: TransformerBridge, layer: int) -> Callable[[Tensor], Tensor]:
+def norms_of_values(model: TransformerBridge, layer: int) -> Callable[[Tensor], Tensor]:
     """Give a reader of values that measures what W_O makes of them, without making it."""
-    written = layer_weights(model, layer).o
+    block = model.blocks[layer]
+    weights = block.attn.W_O.detach()
+    written = FrozenNorm.of(getattr(block, "ln1_post", None), weights[0, :1]).after(weights.float())
     lengths = written @ written.transpose(1, 2)
 
     def read(values: Float[Tensor, "prompt position group d_head"]) -> Float[Tensor, "prompt head position"]:
@@ -165,12 +180,18 @@ def residual_norms(
     True
     """
     read = tokens(model, prompt)
-    found = _by_layer(model, read, layers, _stream_hook, lambda layer: lambda stream: stream.float().norm(dim=-1), edit)
-    return _labelled(model, read, found, ("position",), "residual norm", "norm")
+    found = _by_layer(model, read, layers, stream_hook, lambda layer: norms_of_stream, edit)
+    return labelled(model, read, found, ("position",), "residual norm", "norm")
 
 
-def _stream_hook(layer: int) -> str:
+def stream_hook(layer: int) -> str:
+    """Name the hook point of the residual stream after a layer."""
     return f"blocks.{layer}.hook_resid_post"
+
+
+def norms_of_stream(stream: Float[Tensor, "prompt position d_model"]) -> Float[Tensor, "prompt position"]:
+    """Measure the residual stream at each token."""
+    return stream.float().norm(dim=-1)
 
 
 def sink_logits(
@@ -206,7 +227,7 @@ def sink_logits(
     """
     read = tokens(model, prompt)
     found = _by_layer(model, read, layers, pattern_hook, lambda layer: _gap, edit)
-    return _labelled(model, read, found, ("head", "query"), "sink logit", "nats")
+    return labelled(model, read, found, ("head", "query"), "sink logit", "nats")
 
 
 def _gap(pattern: Float[Tensor, "prompt head query key"]) -> Float[Tensor, "prompt head query"]:
@@ -234,9 +255,10 @@ def _by_layer(
     return {layer: run[hook(layer)].cpu().numpy() for layer in chosen}
 
 
-def _labelled(
+def labelled(
     model: TransformerBridge, read: Tokens, found: dict[int, np.ndarray], dims: tuple[str, ...], name: str, units: str
 ) -> xr.DataArray:
+    """Put what was found in each layer, ``[prompt, …]``, into one labelled array; of one prompt without that."""
     stacked = np.stack(list(found.values()), axis=1)
     coords: dict[str, Any] = {"layer": list(found)}
     for dim, size in zip(dims, stacked.shape[2:], strict=True):

@@ -97,8 +97,8 @@ def _edits(model: TransformerBridge, kind: str) -> dict[str, Edit]:
     if kind == "unchanged":
         return {}
     part, change = {"emptied": ("hook_v", _empty), "hidden": ("hook_pattern", _hide)}[kind]
-    hooks = (f"blocks.{layer}.attn.{part}" for layer in range(model.cfg.n_layers))
-    return {hook: change for hook in hooks if hook in model.hook_dict}
+    hooks, known = (f"blocks.{layer}.attn.{part}" for layer in range(model.cfg.n_layers)), model.hook_dict
+    return {hook: change for hook in hooks if hook in known}
 
 
 def _empty(v: Float[Tensor, "prompt position head d_head"]) -> None:
@@ -248,11 +248,11 @@ def _measured(
 ) -> dict[str, np.ndarray]:
     """Measure one intervention on some prompts."""
     first = start + len(read) - len(plain)
-    layers = layers_of(model, None)
+    layers, known = layers_of(model, None), model.hook_dict
     masses: dict[str, Callable[[Tensor], Tensor]] = {
         pattern_hook(layer): lambda pattern: pattern[:, :, first:, :first].float().mean(2)
         for layer in layers
-        if pattern_hook(layer) in model.hook_dict
+        if pattern_hook(layer) in known
     }
     norms = {stream_hook(layer): norms_of_stream for layer in layers}
     run = forward(model, read, capture=masses | norms, edit=edit)

@@ -155,8 +155,10 @@ def check_model(model: TransformerBridge) -> None:
 
 def _check(model: TransformerBridge, readers: Mapping[str, Reader], edit: Mapping[str, Edit]) -> None:
     check_model(model)
+    known = model.hook_dict  # which TransformerLens puts together each time it is asked for
     for name in [*readers, *edit]:
-        check_hook(model, name)
+        if name not in known:
+            check_hook(model, name)
     from nbtools.runs.liveness import refuse_inert
 
     for name in edit:

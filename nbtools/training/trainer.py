@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from nbtools.training.progress import Data, Progress, Values, mean_losses, no_lo
 from nbtools.training.sink_progress import SinkProgress
 from nbtools.training.tiny import TinyTransformer
 from nbtools.training.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Training", "train"]
 
@@ -48,6 +51,8 @@ class Training:
         The model, as far as it has come.
     step, steps
         Steps done, and to do in all; set `steps` to go further.
+    cancel
+        Asked before each step: where it says True, training ends for now.
 
     Examples
     --------
@@ -85,7 +90,7 @@ class Training:
         self.model = TinyTransformer(config, data.labels, generator=self._generator, name=data.describe()["kind"])
         self._optimizer = kind(self.model.parameters(), **options | asked)
         self._measure = measure or SinkProgress(data, config.length)
-        self._every, self._wanted, self._cancel = measure_every, _wanted(keep), cancel
+        self._every, self._wanted, self.cancel = measure_every, _wanted(keep), cancel
         self._seconds, self._losses = 0.0, no_losses(data)
         self._rows: dict[int, dict[str, Values]] = {}
         self._kept: dict[int, dict[str, Tensor]] = {}
@@ -103,6 +108,12 @@ class Training:
         spent = self._seconds if self.step else float("nan")
         left = spent * (self.steps - self.step) / max(self.step, 1)
         return Progress(self.step, self.steps, *found, seconds=self._seconds, seconds_left=left)
+
+    @property
+    def measures(self) -> xr.Dataset:
+        """What was measured so far, as `Trajectory.measures` has it."""
+        about = self._about | {"steps": self.step}
+        return Trajectory.of(self.config, self.data, about, self._rows, {}).measures
 
     def trajectory(self) -> Trajectory:
         """Give what was measured and kept so far, and the weights as they are now."""
@@ -127,7 +138,7 @@ class Training:
     def _to_next_measured(self) -> bool:
         """Train up to the next step that is measured; False where all are done, or it was cancelled before."""
         while self.step in self._rows or (self.step % self._every and self.step < self.steps):
-            if self.step >= self.steps or (self._cancel is not None and self._cancel()):
+            if self.step >= self.steps or (self.cancel is not None and self.cancel()):
                 return False
             self._train()
             self._keep_if_wanted()
@@ -140,16 +151,26 @@ class Training:
         return losses, measures
 
     def _train(self) -> None:
-        drawn = self.data.sample(self._about["batch"], self.config.length + 1, self._generator)
+        """Do one step, all of it or none: what is interrupted draws the same sequences again."""
+        before = self._generator.get_state()
+        try:
+            drawn = self.data.sample(self._about["batch"], self.config.length + 1, self._generator)
+            losses = self._backward(drawn)
+        except BaseException:
+            self._generator.set_state(before)
+            raise
+        self._optimizer.step()
+        self.step += 1
+        for name, marks in self.data.domains(drawn[:, :-1]).items():
+            self._losses[name] += np.array([losses[marks.flatten()].sum().item(), marks.sum().item()])
+
+    def _backward(self, drawn: Tensor) -> Tensor:
+        """Find the gradients of the mean loss over these sequences, and give all losses."""
         ids, answers = drawn[:, :-1].to(self.model.cfg.device), drawn[:, 1:].to(self.model.cfg.device)
         losses = cross_entropy(self.model(ids).flatten(0, 1), answers.flatten(), reduction="none")
         self._optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
-        self._optimizer.step()
-        self.step += 1
-        losses = losses.detach().cpu()
-        for name, marks in self.data.domains(drawn[:, :-1]).items():
-            self._losses[name] += np.array([losses[marks.flatten()].sum().item(), marks.sum().item()])
+        return losses.detach().cpu()
 
     def _keep_if_wanted(self) -> None:
         if self._wanted(self.step) or (self._kept and self.step == self.steps):

@@ -64,6 +64,15 @@ task = nb.tasks.ioi(model, prompts=8)
 explorer = nb.explorers.circuit(model, task, Circuit(nodes, edges, "IOI"))
 explorer
 """
+SINKS = """
+text = "The old harbour town woke slowly, and the first boats came in with the tide before anyone was about."
+explorer = nb.explorers.sinks(model, text, head="18.7")
+explorer
+"""
+TRAINING = """
+explorer = nb.explorers.training(steps=300)
+explorer
+"""
 EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
 SAYS = "[...document.querySelectorAll('.widget-label')].map(e => e.textContent).join('\\n')"
 WATCH = """([selector, before]) => {
@@ -101,6 +110,7 @@ def says(notebook, pattern: str, *, timeout: float = 120) -> None:
 def dress(page, theme: str) -> None:
     page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
     page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
+    page.wait_for_function("!document.getElementById('jupyterlab-splash')")
 
 
 def pick_cell(notebook, layer: int, column: int, *, layers: int = 30) -> None:
@@ -362,3 +372,94 @@ def test_a_head_that_is_clicked_in_a_circuit_shows_where_it_looks(open_notebook)
     )
     assert page.evaluate(wide) == 0
     shot(notebook, "circuit_narrow")
+
+
+def test_a_sink_is_changed_and_its_cost_seen_at_once(open_notebook, capsys):
+    notebook = open_explorer(open_notebook, SINKS)
+    page, tokens = notebook.page, notebook.page.locator(".nb-strip .nb-token")
+    says(notebook, "\\d+ of 270 heads above 0\\.3 on token 0 The · .* · loss \\d\\.\\d\\d nats")
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    shot(notebook, "sinks_light")
+    begin = time.perf_counter()
+    box(notebook, "intervention").select_option("clamped")
+    says(notebook, "unchanged .* \\(\\+\\d\\.\\d\\d nats\\)")
+    with capsys.disabled():
+        print(f"\nfrom a chosen intervention to its cost: {time.perf_counter() - begin:.2f} s")
+    edited = "nb.patching.intervene(model, text, 'clamped')"
+    mass = f"(lambda read, edit: nb.measures.sink_mass(model, read, edit=edit))(*{edited})"
+    assert value(notebook, f"float(abs(explorer.result.mass - {mass}).max()) < 1e-4, explorer.error") == (True, "")
+    box(notebook, "norms of").select_option("values")
+    tokens.nth(3).click()
+    says(notebook, "heads above 0\\.3 on token 3 ·town")
+    assert value(notebook, "explorer.key, explorer.shown, explorer.norms.position") == (3, "value", 3)
+    dress(page, "Dark")
+    shot(notebook, "sinks_dark")
+    dress(page, "Light")
+    box(notebook, "prompt").fill("a")
+    says(notebook, "expected a prompt of two tokens or more")
+    assert value(notebook, "explorer.result.text == text") is True
+    box(notebook, "prompt").fill("The old harbour town")
+    box(notebook, "intervention").select_option("prepended")
+    says(notebook, "on token 3 ·harbour · ")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 500, "height": 2000})
+    page.wait_for_function("document.querySelector('.nb-strip').getBoundingClientRect().width < 420")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    shot(notebook, "sinks_narrow")
+
+
+def test_a_sink_forms_while_one_watches_and_stops_and_goes_on(open_notebook):
+    notebook = open_notebook("import nbtools as nb\nnb.setup(seed=0)", TRAINING)
+    notebook.run_all()
+    page = notebook.page
+    says(notebook, "^step 0 of 300$|\\nstep 0 of 300")
+    slider = page.get_by_role("slider", name="step")
+    page.get_by_role("button", name="train", exact=True).click()
+    page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '75'")
+    shot(notebook, "training_running")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")  # the slider is taken back, and stays
+    page.get_by_role("button", name="stop", exact=True).click()
+    says(notebook, "stopped at step \\d+ of 300")
+    held, newest = value(notebook, "explorer.step, explorer.view.newest")
+    assert 0 < held < newest
+    assert page.locator(".nb-scrub output").inner_text() == str(held)
+    page.get_by_role("button", name="go on", exact=True).click()
+    says(notebook, "all 300 steps are done")
+    assert value(notebook, "explorer.step, explorer.view.newest") == (held, 300)
+    slider.focus()
+    page.keyboard.press("End")
+    page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '300'")
+    again = "nb.training.train(explorer.training.config, explorer.training.data, steps=300, measure_every=25, keep=())"
+    assert value(notebook, f"explorer.result.measures.identical({again}.measures), explorer.step") == (True, 300)
+    assert value(notebook, "float(explorer.result.measures.sink[-1, 0]) > 0.5")
+    page.locator(".nb-scrubber canvas").first.scroll_into_view_if_needed()
+    shot(notebook, "training_light")
+    box(notebook, "seed").fill("-1")
+    page.keyboard.press("Enter")
+    says(notebook, "expected seed as 0 or more, got -1")
+    page.wait_for_function("document.querySelector('.widget-text input').value === '0'")
+    dress(page, "Dark")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    shot(notebook, "training_dark")
+    dress(page, "Light")
+    box(notebook, "variant").select_option("three layers")
+    says(notebook, "\\nstep 0 of 300")
+    assert value(notebook, "explorer.variant, explorer.head, explorer.step, explorer.error") == (
+        "three layers",
+        "1.0",
+        0,
+        "",
+    )
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 500, "height": 2000})
+    page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    box(notebook, "variant").scroll_into_view_if_needed()
+    shot(notebook, "training_narrow")

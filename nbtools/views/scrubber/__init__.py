@@ -45,9 +45,10 @@ class Scrubber(View, folder="scrubber"):
         bars: xr.DataArray | None = None,
         names: Sequence[str] | Mapping[str, str] | None = None,
         scale: str = "linear",
+        until: int | None = None,
     ) -> None:
         """Show another training, at the step nearest to that on show; takes what `scrubber` takes."""
-        history = read_history(curves, maps, bars, names, scale)
+        history = read_history(curves, maps, bars, names, scale, until)
         self._history = history
         self._scale = self._fit(Scale("viridis", 0.0, 1.0, history.maps.label if history.maps else ""))
         with self.hold_sync():
@@ -57,10 +58,18 @@ class Scrubber(View, folder="scrubber"):
     def _recolour(self) -> None:
         self._frame = {**self._history.frame(), **self._scale.frame()}
 
+    @property
+    def newest(self) -> int:
+        """The last step that is known; 0 before anything is shown."""
+        return int(self._history.steps[-1]) if self._history else 0
+
+    def nearest(self, step: int) -> int:
+        """Give the step at which curves are known that is nearest to this one."""
+        return int(self._history.steps[self._history.place(step)]) if self._history else step
+
     @traitlets.validate("step")
     def _known(self, proposal: dict[str, Any]) -> int:
-        step, history = proposal["value"], self._history
-        return step if history is None else int(history.steps[history.place(step)])
+        return self.nearest(proposal["value"])
 
     def _drawing(self) -> Drawing:
         return scrubber_drawing(self._history, self._scale, self.step)
@@ -80,6 +89,7 @@ def scrubber(
     step: int | None = None,
     names: Sequence[str] | Mapping[str, str] | None = None,
     scale: str = "linear",
+    until: int | None = None,
     title: str = "",
 ) -> Scrubber:
     """Curves over training in small panels, and a step that moves over all of them at once.
@@ -108,6 +118,8 @@ def scrubber(
         The variables to show, in order; or a mapping from them to what is written above each.
     scale
         How steps lie on their axis: ``"linear"`` or ``"log"``, where step 0 stands a little apart.
+    until
+        Where that axis ends at least, for a training that goes on: then one step is enough. By default at the last one.
     title
         Written above the view.
 
@@ -135,6 +147,6 @@ def scrubber(
     Scrubber(curves=['loss'], steps=4, step=100)
     """
     view = Scrubber(title=title)
-    view.show(curves, maps=maps, bars=bars, names=names, scale=scale)
-    view.step = int(view._history.steps[-1] if step is None else step)
+    view.show(curves, maps=maps, bars=bars, names=names, scale=scale, until=until)
+    view.step = view.newest if step is None else step
     return view

@@ -90,6 +90,8 @@ class History:
         Ascending.
     scale
         How steps lie on their axis, ``"linear"`` or ``"log"``.
+    last
+        The step at which that axis ends.
     panels
         The curves.
     seeds
@@ -100,6 +102,7 @@ class History:
 
     steps: np.ndarray
     scale: str
+    last: int
     panels: list[Panel]
     seeds: int
     maps: Kept | None
@@ -116,20 +119,25 @@ class History:
 
     def _along(self, steps: np.ndarray) -> np.ndarray:
         if self.scale == "linear":
-            return (steps - self.steps[0]) / (self.steps[-1] - self.steps[0])
-        first, last = np.log(self.steps[self.steps > 0][[0, -1]])
+            return (steps - self.steps[0]) / (self.last - self.steps[0])
+        first, last = np.log([self._least, self.last])
         start = first if self.steps[0] > 0 else first - (_ZERO * (last - first) / (1 - _ZERO) or 1)
         logs = np.log(np.maximum(steps, 1e-9))
         return np.where(steps > 0, (logs - start) / (last - start), 0.0)
 
+    @property
+    def _least(self) -> int:
+        """The least step that a logarithmic axis can hold."""
+        return int(self.steps[self.steps > 0].min(initial=self.last))
+
     @cached_property
     def ticks(self) -> list[tuple[float, str]]:
         """Round steps: where each lies, and how it is written."""
-        first, last = int(self.steps[0]), int(self.steps[-1])
+        first, last = int(self.steps[0]), self.last
         if self.scale == "linear":
             marks = round_numbers(first, last, _TICKS)
         else:
-            low = int(self.steps[self.steps > 0][0])
+            low = self._least
             marks = [0.0] * (first == 0) + (log_numbers(low, last, _TICKS) if low < last else [float(last)])
         whole = np.array([mark for mark in marks if mark == int(mark)])
         return [(float(place), f"{int(mark):,}") for place, mark in zip(self._along(whole), whole, strict=True)]

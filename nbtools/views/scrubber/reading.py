@@ -19,7 +19,7 @@ _SCALES = ("linear", "log")
 _LAST_STEP = np.iinfo(np.int32).max
 
 
-def read_history(curves: Any, maps: Any, bars: Any, names: Any, scale: str) -> History:
+def read_history(curves: Any, maps: Any, bars: Any, names: Any, scale: str, until: int | None) -> History:
     """Read what a scrubber shows.
 
     Raises
@@ -33,7 +33,7 @@ def read_history(curves: Any, maps: Any, bars: Any, names: Any, scale: str) -> H
         msg = f"no scale {scale!r}: expected 'linear' or 'log'"
         raise InputError(msg)
     chosen = _chosen(_dataset(curves), names)
-    steps, order = _steps(next(iter(chosen.values()))[0], "curves", least=2)
+    steps, order = _steps(next(iter(chosen.values()))[0], "curves", least=2 if until is None else 1)
     if len(steps) > _MOST_STEPS:
         how = "choose with .isel(step=slice(None, None, 2))"
         msg = f"this view shows at most {_MOST_STEPS} steps, got {len(steps)}: {how}"
@@ -46,7 +46,17 @@ def read_history(curves: Any, maps: Any, bars: Any, names: Any, scale: str) -> H
         )
         raise ArrayError(msg)
     seeds = max(array.sizes.get("seed", 1) for array, _ in chosen.values())
-    return History(steps, scale, panels, seeds, _maps(maps), _bars(bars))
+    return History(steps, scale, _last(steps, until), panels, seeds, _maps(maps), _bars(bars))
+
+
+def _last(steps: np.ndarray, until: int | None) -> int:
+    """Give the step at which the axis ends."""
+    if until is None:
+        return int(steps[-1])
+    if not steps[0] < until <= _LAST_STEP:
+        msg = f"expected until= as a step after {steps[0]}, the first one, got {until}"
+        raise InputError(msg)
+    return max(int(until), int(steps[-1]))
 
 
 def _dataset(curves: Any) -> Any:
