@@ -1,9 +1,12 @@
 """Training: small models trained while you watch, with every checkpoint kept."""
 
 from nbtools.training.bigram_backcopy import BOS, BigramBackcopy, bigram_backcopy
+from nbtools.training.classifier import ClassifierConfig, InContextClassifier
 from nbtools.training.config import ATTENTION, TinyConfig
+from nbtools.training.in_context import EPISODES, Episodes, InContext, in_context
 from nbtools.training.progress import Progress
 from nbtools.training.sink_progress import SINK_MEASURES, SinkProgress
+from nbtools.training.three_logits import ThreeLogits, three_logits
 from nbtools.training.tiny import TinyTransformer
 from nbtools.training.trainer import Training, train
 from nbtools.training.trajectory import Trajectory, log_spaced
@@ -11,15 +14,23 @@ from nbtools.training.trajectory import Trajectory, log_spaced
 __all__ = [
     "ATTENTION",
     "BOS",
+    "EPISODES",
     "SINK_MEASURES",
     "BigramBackcopy",
+    "ClassifierConfig",
+    "Episodes",
+    "InContext",
+    "InContextClassifier",
     "Progress",
     "SinkProgress",
+    "ThreeLogits",
     "TinyConfig",
     "TinyTransformer",
     "Training",
     "Trajectory",
     "bigram_backcopy",
+    "in_context",
     "log_spaced",
+    "three_logits",
     "train",
 ]
