@@ -18,7 +18,7 @@ from nbtools.measures.heads import (
 from nbtools.measures.lens import logit_lens
 from nbtools.measures.massive import massive_activations
 from nbtools.measures.positions import attention_to_positions
-from nbtools.measures.predictions import accuracy, next_token, surprise
+from nbtools.measures.predictions import accuracy, in_context_score, next_token, surprise
 from nbtools.measures.scores import score, scoring
 from nbtools.measures.sinks import residual_norms, sink_logits, sink_mass, value_norms
 
@@ -34,6 +34,7 @@ __all__ = [
     "dormancy",
     "entropy",
     "head_scores",
+    "in_context_score",
     "keys_duplicate",
     "keys_first",
     "keys_induction",

@@ -41,10 +41,11 @@ Marks = Bool[Tensor, "prompt query key"]
 Pattern = Float[Tensor, "prompt head query key"]
 
 
-def attention_to(pattern: Pattern, marks: Marks) -> Float[Tensor, " head"]:
+def attention_to(pattern: Pattern, marks: Marks, *, average: bool = True) -> Float[Tensor, "*prompt head"]:
     """Average the attention that each head pays to marked keys.
 
-    The mean is over the queries that have at least one marked key; it is NaN where there is none.
+    The mean is over the queries that have at least one marked key, of all prompts, or of each if `average` is False;
+    it is NaN where there is none.
 
     Examples
     --------
@@ -53,12 +54,12 @@ def attention_to(pattern: Pattern, marks: Marks) -> Float[Tensor, " head"]:
     tensor([0.2500])
     """
     queries = marks.any(-1)
-    paid = (pattern * marks.unsqueeze(1)).sum(-1)
-    return (paid * queries.unsqueeze(1)).sum((0, 2)) / queries.sum()
+    paid = (pattern * marks.unsqueeze(1)).sum((-1, -2))
+    return paid.sum(0) / queries.sum() if average else paid / queries.sum(1, keepdim=True)
 
 
-def entropy(pattern: Pattern) -> Float[Tensor, " head"]:
-    """Average the entropy of attention rows, in nats, over all queries but the first.
+def entropy(pattern: Pattern, *, average: bool = True) -> Float[Tensor, "*prompt head"]:
+    """Average the entropy of attention rows, in nats, over all queries but the first, of all prompts or of each.
 
     0 is a head that looks at one key; the first query has no choice and is left out.
 
@@ -68,7 +69,7 @@ def entropy(pattern: Pattern) -> Float[Tensor, " head"]:
     tensor([0.6931])
     """
     rows = pattern[:, :, 1:]
-    return torch.special.entr(rows).sum(-1).mean((0, 2))
+    return torch.special.entr(rows).sum(-1).mean((0, 2) if average else 2)
 
 
 def keys_previous(ids: Ids) -> Marks:
@@ -144,6 +145,7 @@ def head_scores(
     *,
     measures: Iterable[str] = tuple(HEAD_MEASURES),
     layers: int | Iterable[int] | None = None,
+    average: bool = True,
 ) -> xr.Dataset:
     """Score every head by where it looks.
 
@@ -159,11 +161,14 @@ def head_scores(
         ``entropy``: nats.
     layers
         Layers to score; all by default.
+    average
+        Whether scores are means over all prompts. If not, each prompt has its own, and
+        `nbtools.patching.spread` gives an interval of the mean.
 
     Returns
     -------
     xarray.Dataset
-        One variable ``(layer, head)`` for each measure.
+        One variable ``(layer, head)`` for each measure, or ``(prompt, layer, head)``.
 
     Raises
     ------
@@ -188,16 +193,21 @@ def head_scores(
     names = _checked(measures)
     read = tokens(model, prompt)
     chosen = layers_of(model, layers)
-    reader = partial(score_patterns, ids=read.ids, measures=names)
+    reader = partial(score_patterns, ids=read.ids, measures=names, average=average)
     run = forward(model, read, capture={pattern_hook(layer): reader for layer in chosen})
     return _labelled(model, chosen, names, [run[pattern_hook(layer)] for layer in chosen], read.ids.shape)
 
 
-def score_patterns(pattern: Pattern, ids: Ids, measures: Iterable[str]) -> dict[str, np.ndarray]:
-    """Score the heads of one layer: for each measure an array ``[head]``."""
+def score_patterns(
+    pattern: Pattern, ids: Ids, measures: Iterable[str], *, average: bool = True
+) -> dict[str, np.ndarray]:
+    """Score the heads of one layer: for each measure an array ``[head]``, or ``[prompt, head]``."""
     pattern = pattern.float()
     scores = {
-        name: entropy(pattern) if name == "entropy" else attention_to(pattern, _MARKS[name](ids)) for name in measures
+        name: entropy(pattern, average=average)
+        if name == "entropy"
+        else attention_to(pattern, _MARKS[name](ids), average=average)
+        for name in measures
     }
     return {name: score.cpu().numpy() for name, score in scores.items()}
 
@@ -226,8 +236,8 @@ def _labelled(
 ) -> xr.Dataset:
     variables = {
         name: xr.Variable(
-            ("layer", "head"),
-            np.stack([score[name] for score in scores]),
+            ("prompt", "layer", "head")[-scores[0][name].ndim - 1 :],
+            np.stack([score[name] for score in scores], -2),
             attrs={"long_name": HEAD_MEASURES[name], "units": "nats" if name == "entropy" else "share of attention"},
         )
         for name in names

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nbtools.runs.forward import Edit
 
-__all__ = ["accuracy", "label_tokens", "next_token", "surprise", "surprise_of"]
+__all__ = ["accuracy", "in_context_score", "label_tokens", "next_token", "surprise", "surprise_of"]
 
 
 def next_token(
@@ -185,6 +185,62 @@ def surprise(model: TransformerBridge, prompt: Prompt, *, edit: dict[str, Edit] 
     if not read.single:
         return array
     return array.isel(prompt=0).assign_coords(token=("position", np.array(read.labels[0], dtype=object)))
+
+
+def in_context_score(
+    model: TransformerBridge,
+    prompt: Prompt,
+    *,
+    early: int,
+    late: int,
+    width: int = 1,
+    edit: dict[str, Edit] | None = None,
+) -> xr.DataArray:
+    """Give how much better later tokens are predicted than earlier ones: the in-context learning score.
+
+    It is the surprise at a late position less that at an early one; the more negative, the more the model makes of what
+    came between. [1]_ takes position 500 less position 50.
+
+    Parameters
+    ----------
+    prompt
+        Text or token ids; a list of prompts adds the dimension ``prompt``.
+    early, late
+        The positions that are compared.
+    width
+        How many positions, from each of them on, are averaged.
+    edit
+        Changes made during the run, as in `nbtools.runs.forward`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Nats, of each prompt.
+
+    Raises
+    ------
+    InputError
+        If the positions do not lie in the prompt, one after the other.
+
+    References
+    ----------
+    .. [1] Olsson et al., "In-context Learning and Induction Heads", 2022.
+
+    Examples
+    --------
+    >>> from nbtools.tasks import repeated_tokens
+    >>> model = load()
+    >>> in_context_score(model, repeated_tokens(model, length=20)[0], early=1, late=21, width=19).item() < -8
+    True
+    """
+    read = tokens(model, prompt)
+    if not 1 <= early < late or width < 1 or late + width > len(read):
+        msg = f"expected 1 ≤ early < late and width ≥ 1 within {len(read)} tokens, got {early}, {late}, {width}"
+        raise InputError(msg)
+    nats = surprise(model, read, edit=edit)
+    ends = [nats.isel(position=slice(at, at + width)).mean("position") for at in (late, early)]
+    attrs = nats.attrs | {"early": early, "late": late, "width": width}
+    return (ends[0] - ends[1]).rename("in-context learning score").assign_attrs(attrs)
 
 
 def surprise_of(read: Tokens, logits: Float[Tensor, "prompt position vocabulary"]) -> np.ndarray:

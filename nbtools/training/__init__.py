@@ -4,6 +4,7 @@ from nbtools.training.bigram_backcopy import BOS, BigramBackcopy, bigram_backcop
 from nbtools.training.classifier import ClassifierConfig, InContextClassifier
 from nbtools.training.config import ATTENTION, TinyConfig
 from nbtools.training.in_context import EPISODES, Episodes, InContext, in_context
+from nbtools.training.minimal_induction import MinimalInduction
 from nbtools.training.progress import Progress
 from nbtools.training.sink_progress import SINK_MEASURES, SinkProgress
 from nbtools.training.three_logits import ThreeLogits, three_logits
@@ -21,6 +22,7 @@ __all__ = [
     "Episodes",
     "InContext",
     "InContextClassifier",
+    "MinimalInduction",
     "Progress",
     "SinkProgress",
     "ThreeLogits",

@@ -14,7 +14,7 @@ from transformer_lens.hook_points import HookPoint
 
 from nbtools.errors import ArrayError, InputError
 
-__all__ = ["ClassifierConfig", "InContextClassifier"]
+__all__ = ["ClassifierConfig", "Classify", "Drawing", "InContextClassifier", "checked_tokens"]
 
 Stream = Float[Tensor, "*seed prompt position d_model"]
 
@@ -56,7 +56,7 @@ class InContextClassifier(HookedRootModule):
 
     Several networks can stand side by side: then each parameter, token and activation has the dimension ``seed`` in
     front, and nothing passes from one to another. Hook points are named as in TransformerLens; those of the classifier
-    are ``mlp.0.hook_post`` and so on.
+    are ``classify.layers.0.hook_post`` and so on.
 
     Parameters
     ----------
@@ -82,30 +82,19 @@ class InContextClassifier(HookedRootModule):
     def __init__(self, config: ClassifierConfig, *, seeds: int | list[int] = 0) -> None:
         super().__init__()
         self.config, self.seeds = config, seeds
-        draw = _Drawing(seeds)
+        draw = Drawing(seeds)
         self.hook_embed = HookPoint()
         self.blocks = nn.ModuleList(_Block(config.d_model, draw) for _ in range(config.layers))
-        widths = [config.d_model, *[config.d_mlp] * config.hidden]
-        self.mlp = nn.ModuleList(_Dense(*pair, draw) for pair in pairwise(widths))
-        self.W_U = draw(widths[-1], config.labels, std=1 / math.sqrt(widths[-1]))
-        self.hook_logits = HookPoint()
+        self.classify = Classify(config.d_model, config, draw)
         self.setup()
         self.eval()
 
     def forward(self, tokens: Stream) -> Float[Tensor, "*seed prompt label"]:
         """Give the logits of the labels for the last token."""
-        dims = 3 if isinstance(self.seeds, int) else 4
-        if tokens.ndim != dims or tokens.shape[-1] != self.config.d_model:
-            seeds = "" if dims == 3 else "seed, "
-            msg = f"expected tokens [{seeds}prompt, position, {self.config.d_model}], got shape {tuple(tokens.shape)}"
-            raise ArrayError(msg)
-        stream = self.hook_embed(tokens)
+        stream = self.hook_embed(checked_tokens(tokens, self.config.d_model, self.seeds))
         for block in self.blocks[:-1]:
             stream = block(stream)
-        last = self.blocks[-1](stream, last=True)[..., 0, :]
-        for layer in self.mlp:
-            last = layer(last)
-        return self.hook_logits(last @ self.W_U)
+        return self.classify(self.blocks[-1](stream, last=True)[..., 0, :])
 
     def one(self, place: int) -> InContextClassifier:
         """Give one of the networks side by side, with a copy of its parameters."""
@@ -117,7 +106,17 @@ class InContextClassifier(HookedRootModule):
         return found
 
 
-class _Drawing:
+def checked_tokens(tokens: Stream, width: int, seeds: int | list[int]) -> Stream:
+    """Raise an ArrayError if tokens are not such as one network, or several side by side, can read."""
+    dims = 3 if isinstance(seeds, int) else 4
+    if tokens.ndim != dims or tokens.shape[-1] != width:
+        first = "" if dims == 3 else "seed, "
+        msg = f"expected tokens [{first}prompt, position, {width}], got shape {tuple(tokens.shape)}"
+        raise ArrayError(msg)
+    return tokens
+
+
+class Drawing:
     """Draws parameters, those of each seed by a generator of its own."""
 
     def __init__(self, seeds: int | list[int]) -> None:
@@ -128,6 +127,7 @@ class _Drawing:
             raise InputError(msg)
 
     def __call__(self, *shape: int, std: float) -> nn.Parameter:
+        """Draw normal numbers with this standard deviation."""
         drawn = torch.stack([std * torch.randn(shape, generator=generator) for generator in self.generators])
         return nn.Parameter(drawn[0] if self.single else drawn)
 
@@ -135,7 +135,7 @@ class _Drawing:
 class _Attention(nn.Module):
     """Causal attention of one head, without biases, output matrix or scaling."""
 
-    def __init__(self, width: int, draw: _Drawing) -> None:
+    def __init__(self, width: int, draw: Drawing) -> None:
         super().__init__()
         self.W_Q, self.W_K, self.W_V = (draw(width, width, std=1 / math.sqrt(width)) for _ in range(3))
         self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
@@ -154,7 +154,7 @@ class _Attention(nn.Module):
 class _Block(nn.Module):
     """An attention layer, added to the stream; of the last layer only the last position is needed."""
 
-    def __init__(self, width: int, draw: _Drawing) -> None:
+    def __init__(self, width: int, draw: Drawing) -> None:
         super().__init__()
         self.attn = _Attention(width, draw)
         self.hook_resid_pre, self.hook_attn_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
@@ -165,10 +165,27 @@ class _Block(nn.Module):
         return self.hook_resid_post((stream[..., -1:, :] if last else stream) + added)
 
 
+class Classify(nn.Module):
+    """Layers of ReLU, and logits of labels."""
+
+    def __init__(self, reads: int, config: ClassifierConfig, draw: Drawing) -> None:
+        super().__init__()
+        widths = [reads, *[config.d_mlp] * config.hidden]
+        self.layers = nn.ModuleList(_Dense(*pair, draw) for pair in pairwise(widths))
+        self.W_U = draw(widths[-1], config.labels, std=1 / math.sqrt(widths[-1]))
+        self.hook_logits = HookPoint()
+
+    def forward(self, last: Float[Tensor, "*seed prompt width"]) -> Float[Tensor, "*seed prompt label"]:
+        """Give the logits for what stands at the last position."""
+        for layer in self.layers:
+            last = layer(last)
+        return self.hook_logits(last @ self.W_U)
+
+
 class _Dense(nn.Module):
     """A layer of the classifier: a matrix, one number that is added to all, and a ReLU."""
 
-    def __init__(self, reads: int, writes: int, draw: _Drawing) -> None:
+    def __init__(self, reads: int, writes: int, draw: Drawing) -> None:
         super().__init__()
         self.W, self.b = draw(reads, writes, std=math.sqrt(2 / reads)), draw(1, std=0.0)
         self.hook_pre, self.hook_post = HookPoint(), HookPoint()

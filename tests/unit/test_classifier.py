@@ -59,9 +59,9 @@ def test_what_follows_the_definition_gives_the_same_logits():
         scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
         stream = stream + scores.softmax(-1) @ (stream @ attn.W_V)
     last = stream[:, -1]
-    for layer in model.mlp:
+    for layer in model.classify.layers:
         last = (last @ layer.W + layer.b).relu()
-    torch.testing.assert_close(model(drawn().tokens), last @ model.W_U, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model(drawn().tokens), last @ model.classify.W_U, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("hook", sorted(InContextClassifier(SMALL).hook_dict))

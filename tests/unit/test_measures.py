@@ -168,3 +168,22 @@ def test_repeated_tokens_repeat_and_depend_on_the_seed_alone(tiny):
     assert all(len(set(row[:10].tolist())) == 10 for row in ids)
     assert torch.equal(ids, repeated_tokens(tiny, length=10, prompts=2, repeats=3, seed=1))
     assert not torch.equal(ids, repeated_tokens(tiny, length=10, prompts=2, repeats=3, seed=2))
+
+
+def test_each_prompt_has_its_own_scores_and_their_mean_is_that_of_all(tiny):
+    ids = repeated_tokens(tiny, length=6, prompts=3)
+    each, together = measures.head_scores(tiny, ids, average=False), measures.head_scores(tiny, ids)
+    assert each.induction.dims == ("prompt", "layer", "head")
+    for name in measures.HEAD_MEASURES:
+        np.testing.assert_allclose(each[name].mean("prompt"), together[name], atol=1e-6)
+        np.testing.assert_allclose(each[name][1], measures.head_scores(tiny, ids[1])[name], atol=1e-6)
+
+
+def test_the_in_context_score_is_late_surprise_less_early_surprise(tiny):
+    ids = repeated_tokens(tiny, length=6, prompts=3)
+    nats = measures.surprise(tiny, ids).values
+    found = measures.in_context_score(tiny, ids, early=2, late=7, width=4)
+    np.testing.assert_allclose(found, nats[:, 7:11].mean(1) - nats[:, 2:6].mean(1), atol=1e-6)
+    for wrong in ({"early": 0, "late": 3}, {"early": 5, "late": 5}, {"early": 1, "late": 9, "width": 4}):
+        with pytest.raises(InputError, match="1 ≤ early < late"):
+            measures.in_context_score(tiny, ids, **wrong)
