@@ -21,26 +21,30 @@ Point = Float[np.ndarray, "... 3"]
 class ThreeLogits:
     r"""A model of in-context learning with three parameters, one inside the other.
 
-    With N pairs of items and labels in the context and L labels in all:
+    With N pairs of items and labels in the context, of C = N / burstiness classes, and L labels in all:
 
     .. math::
 
         q_1 = \frac{e^{\beta}}{e^{\beta} + N}, \quad
-        q_2 = \frac{e^{\alpha q_1}}{e^{\alpha q_1} + N - 1}, \quad
-        P = \frac{e^{\xi q_2}}{e^{\xi q_2} + (N - 1) e^{\xi (1 - q_2) / (N - 1)} + L - N}
+        q_2 = \frac{e^{\alpha q_1}}{e^{\alpha q_1} + C - 1}, \quad
+        P = \frac{e^{\xi q_2}}{e^{\xi q_2} + (C - 1) e^{\xi (1 - q_2) / (C - 1)} + L - C}
 
     :math:`q_1` is the attention of a label to the item before it, in the first layer; :math:`q_2` that of the target
-    to the right label, in the second; P the probability of the right label, and the loss is :math:`-\log P`.
+    to the right label, in the second, all its copies together; P the probability of the right label, and the loss is
+    :math:`-\log P`.
 
     Attributes
     ----------
     pairs, labels
         N and L.
+    burstiness
+        How often each class of the context is in it.
 
     References
     ----------
     .. [1] Reddy, "The mechanistic basis of data dependence and abrupt learning in an in-context classification
-       task", 2024. The formulas follow the description there of nested logits and are not copied.
+       task", 2024. The formulas follow the description there of nested logits, for a burstiness of 1, and are not
+       copied; that several copies share their attention is what follows for more.
 
     Examples
     --------
@@ -54,17 +58,26 @@ class ThreeLogits:
 
     pairs: int
     labels: int
+    burstiness: int = 1
 
     def __post_init__(self) -> None:
-        if not 2 <= self.pairs <= self.labels:
-            msg = f"expected 2 pairs or more and at least as many labels, got {self.pairs} and {self.labels}"
+        if self.burstiness < 1 or self.pairs % self.burstiness or not 2 <= self.classes <= self.labels:
+            msg = (
+                "expected pairs of 2 classes or more, each burstiness times, and at least as many labels, got "
+                f"pairs={self.pairs}, labels={self.labels}, burstiness={self.burstiness}"
+            )
             raise InputError(msg)
+
+    @property
+    def classes(self) -> int:
+        """Different labels in the context."""
+        return self.pairs // self.burstiness
 
     def attention(self, at: Point) -> tuple[np.ndarray, np.ndarray]:
         """Give the attention of both layers, q1 and q2, at parameters ``[..., 3]``: beta, alpha, xi."""
         beta, alpha, _ = _split(at)
         first = _share(beta, self.pairs)
-        return first, _share(alpha * first, self.pairs - 1)
+        return first, _share(alpha * first, self.classes - 1)
 
     def probability(self, at: Point) -> np.ndarray:
         """Give the probability of the right label at parameters ``[..., 3]``."""
@@ -77,7 +90,7 @@ class ThreeLogits:
 
     def _logits(self, xi: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Give the logits of the right label, of the others in the context together, and of all that are not there."""
-        others, absent = self.pairs - 1, self.labels - self.pairs
+        others, absent = self.classes - 1, self.labels - self.classes
         with np.errstate(divide="ignore"):
             rest = np.log(absent) + 0 * xi
         return np.stack([xi * second, xi * (1 - second) / others + np.log(others), rest])
@@ -91,8 +104,8 @@ class ThreeLogits:
         _, alpha, xi = _split(at)
         first, second = self.attention(at)
         right, others, _ = _softmax(self._logits(xi, second))
-        by_second = (right - 1 - others / (self.pairs - 1)) * xi
-        by_xi = (right - 1) * second + others * (1 - second) / (self.pairs - 1)
+        by_second = (right - 1 - others / (self.classes - 1)) * xi
+        by_xi = (right - 1) * second + others * (1 - second) / (self.classes - 1)
         by_xi = np.where(np.abs(by_xi) < np.finfo(float).eps, 0.0, by_xi)
         inner = second * (1 - second)
         by_alpha = by_second * inner * first
@@ -104,6 +117,7 @@ def three_logits(
     pairs: int = 8,
     labels: int = 32,
     *,
+    burstiness: int = 1,
     start: tuple[float, float, float] = (0.0, 0.0, 0.0),
     lr: float = 0.05,
     steps: int = 6000,
@@ -113,8 +127,8 @@ def three_logits(
 
     Parameters
     ----------
-    pairs, labels
-        N and L, as in `ThreeLogits`.
+    pairs, labels, burstiness
+        As in `ThreeLogits`.
     start
         beta, alpha and xi before the first step.
     lr
@@ -143,7 +157,7 @@ def three_logits(
     >>> run.probability.sel(step=[0, 900, 1000, 1100]).values.round(2).tolist()
     [0.03, 0.06, 0.59, 0.88]
     """
-    model = ThreeLogits(pairs, labels)
+    model = ThreeLogits(pairs, labels, burstiness)
     at = np.array(start, float)
     if at.shape != (3,) or not np.isfinite(at).all():
         msg = f"expected three numbers to start from, beta, alpha and xi, got {start!r}"
@@ -172,12 +186,12 @@ def _descend(model: ThreeLogits, at: Point, lr: float, steps: int) -> Point:
 
 def _slope(model: ThreeLogits, beta: float, alpha: float, xi: float) -> tuple[float, float, float]:
     """Give `ThreeLogits.gradient` at one point, twenty times faster than with arrays."""
-    others = model.pairs - 1
+    others = model.classes - 1
     first = 1 / (1 + model.pairs * _exp(-beta))
     second = 1 / (1 + others * _exp(-alpha * first))
     right, other = xi * second, xi * (1 - second) / others
     most = max(right, other, 0.0)
-    weights = _exp(right - most), others * _exp(other - most), (model.labels - model.pairs) * _exp(-most)
+    weights = _exp(right - most), others * _exp(other - most), (model.labels - model.classes) * _exp(-most)
     total = sum(weights)
     miss, wrong = weights[0] / total - 1, weights[1] / total / others
     inner = (miss - wrong) * xi * second * (1 - second)
@@ -200,7 +214,7 @@ def _labelled(model: ThreeLogits, path: Point, every: int, lr: float) -> xr.Data
     return xr.Dataset(
         {name: ("step", values, {"long_name": meaning}) for name, (values, meaning) in columns.items()},
         {"step": np.arange(len(path)) * every},
-        attrs={"pairs": model.pairs, "labels": model.labels, "lr": lr},
+        attrs={"pairs": model.pairs, "labels": model.labels, "burstiness": model.burstiness, "lr": lr},
     )
 
 

@@ -12,9 +12,9 @@ POINTS = [(0.3, -0.2, 1.0), (0.0, 0.0, 0.0), (2.0, 3.0, -1.0), (5.0, 9.0, 12.0)]
 
 
 @pytest.mark.parametrize("at", POINTS)
-@pytest.mark.parametrize(("pairs", "labels"), [(8, 32), (8, 8), (2, 5)])
-def test_the_gradient_is_that_of_the_loss(at, pairs, labels):
-    model, at = ThreeLogits(pairs, labels), np.array(at)
+@pytest.mark.parametrize("sizes", [(8, 32), (8, 8), (2, 5), (8, 32, 2), (8, 4, 2)])
+def test_the_gradient_is_that_of_the_loss(at, sizes):
+    model, at = ThreeLogits(*sizes), np.array(at)
     away = 1e-6 * np.eye(3)
     numeric = [(model.loss(at + step) - model.loss(at - step)) / 2e-6 for step in away]
     np.testing.assert_allclose(model.gradient(at), numeric, atol=1e-8)
@@ -41,6 +41,12 @@ def test_the_jump_comes_at_the_steps_at_which_others_found_it(pairs, half, sure)
     for least, step in ((0.5, half), (0.99, sure)):
         assert run.step[(run.probability.values > least).argmax()] == step
     assert run.probability[: half // 2].max() < 1.6 / pairs
+
+
+def test_several_copies_of_a_class_shorten_the_way():
+    steps = [int((three_logits(8, 32, burstiness=times).probability.values > 0.5).argmax()) for times in (1, 2, 4)]
+    assert steps[0] > steps[1] > steps[2] > 0
+    assert ThreeLogits(8, 32, 2).probability([0, 0, 60]) == pytest.approx(1 / 4, abs=0.01)
 
 
 def test_with_all_labels_in_the_context_the_origin_is_critical():
@@ -72,7 +78,8 @@ def test_numbers_that_run_far_off_stay_numbers():
     ("call", "said"),
     [
         (lambda: ThreeLogits(8, 4), "at least as many labels"),
-        (lambda: ThreeLogits(1, 4), "2 pairs or more"),
+        (lambda: ThreeLogits(1, 4), "2 classes or more"),
+        (lambda: ThreeLogits(8, 32, 3), "burstiness=3"),
         (lambda: three_logits(start=(0, 0)), "three numbers"),
         (lambda: three_logits(start=(0, 0, np.nan)), "three numbers"),
         (lambda: three_logits(lr=0), "above 0"),
