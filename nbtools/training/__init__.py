@@ -4,6 +4,7 @@ from nbtools.training.bigram_backcopy import BOS, BigramBackcopy, bigram_backcop
 from nbtools.training.classifier import ClassifierConfig, InContextClassifier
 from nbtools.training.config import ATTENTION, TinyConfig
 from nbtools.training.in_context import EPISODES, Episodes, InContext, in_context
+from nbtools.training.in_context_progress import IN_CONTEXT_MEASURES, InContextProgress
 from nbtools.training.minimal_induction import MinimalInduction
 from nbtools.training.progress import Progress
 from nbtools.training.sink_progress import SINK_MEASURES, SinkProgress
@@ -16,12 +17,14 @@ __all__ = [
     "ATTENTION",
     "BOS",
     "EPISODES",
+    "IN_CONTEXT_MEASURES",
     "SINK_MEASURES",
     "BigramBackcopy",
     "ClassifierConfig",
     "Episodes",
     "InContext",
     "InContextClassifier",
+    "InContextProgress",
     "MinimalInduction",
     "Progress",
     "SinkProgress",

@@ -96,6 +96,18 @@ class InContextClassifier(HookedRootModule):
             stream = block(stream)
         return self.classify(self.blocks[-1](stream, last=True)[..., 0, :])
 
+    def attention(self, tokens: Stream) -> tuple[Tensor, Tensor]:
+        """Give where each position looks in the first layer, and where the target looks in the last.
+
+        Returns
+        -------
+        tuple
+            Shares ``[*seed, prompt, query, key]`` and ``[*seed, prompt, key]``.
+        """
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in (0, len(self.blocks) - 1)]
+        _, cache = self.run_with_cache(tokens, names_filter=names)
+        return cache[names[0]], cache[names[1]][..., -1, :]
+
     def one(self, place: int) -> InContextClassifier:
         """Give one of the networks side by side, with a copy of its parameters."""
         if isinstance(self.seeds, int):

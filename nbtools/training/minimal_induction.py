@@ -79,6 +79,11 @@ class MinimalInduction(HookedRootModule):
         copied = self.hook_second(scores.softmax(-1)) @ content
         return self.classify(self.hook_copied(copied + target)[..., 0, :])
 
+    def attention(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what `InContextClassifier.attention` gives."""
+        _, cache = self.run_with_cache(tokens, names_filter=["hook_first", "hook_second"])
+        return cache["hook_first"], cache["hook_second"][..., 0, :]
+
     def _first(self, content: Tensor) -> Float[Tensor, "*seed prompt query key"]:
         """Give the attention of the first layer, which is the same for all prompts."""
         size = content.shape[-2]
