@@ -30,7 +30,7 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test node_modules/.installed
 	$(BIN)/nbtools fetch
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -n 2 --dist load
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
