@@ -1,7 +1,8 @@
 """Training: small models trained while you watch, with every checkpoint kept."""
 
 from nbtools.training.bigram_backcopy import BOS, BigramBackcopy, bigram_backcopy
-from nbtools.training.classifier import ClassifierConfig, InContextClassifier
+from nbtools.training.classifier import InContextClassifier
+from nbtools.training.classifier_config import ClassifierConfig
 from nbtools.training.config import ATTENTION, TinyConfig
 from nbtools.training.in_context import EPISODES, Episodes, InContext, in_context
 from nbtools.training.in_context_progress import IN_CONTEXT_MEASURES, InContextProgress

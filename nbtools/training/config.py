@@ -83,9 +83,18 @@ class TinyConfig:
             raise InputError(msg)
 
     @property
+    def summary(self) -> str:
+        """The model in a few words."""
+        return f"{_count(self.layers, 'layer')} x {_count(self.heads, 'head')}, {'/'.join(dict.fromkeys(self.kinds))}"
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """What the attention of each layer is."""
         return (self.attention,) * self.layers if isinstance(self.attention, str) else self.attention
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _whole(value: object, *, least: int) -> bool:
