@@ -23,6 +23,8 @@ from nbtools.training.config import TinyConfig
 from nbtools.training.course import network
 from nbtools.training.in_context import InContext
 from nbtools.training.in_context_progress import IN_CONTEXT_MEASURES
+from nbtools.training.induction_progress import INDUCTION_MEASURES
+from nbtools.training.markov_repeats import MarkovRepeats
 from nbtools.training.sink_progress import SINK_MEASURES
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ __all__ = ["Trajectory", "log_spaced"]
 _FORMAT = "nbtools trajectory 1"
 _HEADER = "nbtools"  # of the file
 _KINDS = {
-    source.kind: (source, config) for source, config in ((BigramBackcopy, TinyConfig), (InContext, ClassifierConfig))
+    BigramBackcopy.kind: (BigramBackcopy, TinyConfig),
+    MarkovRepeats.kind: (MarkovRepeats, TinyConfig),
+    InContext.kind: (InContext, ClassifierConfig),
 }
-_MEANINGS = SINK_MEASURES | IN_CONTEXT_MEASURES
+_MEANINGS = SINK_MEASURES | INDUCTION_MEASURES | IN_CONTEXT_MEASURES
 
 
 @dataclass(frozen=True, eq=False, repr=False)
