@@ -36,6 +36,7 @@ class InContextClassifier(HookedRootModule):
 
     Examples
     --------
+    >>> import torch
     >>> model = InContextClassifier(ClassifierConfig())
     >>> tuple(model(torch.zeros(4, 17, 64)).shape)
     (4, 32)

@@ -48,7 +48,7 @@ class Training:
 
     Examples
     --------
-    >>> from nbtools.training import bigram_backcopy
+    >>> from nbtools.training import TinyConfig, bigram_backcopy
     >>> config = TinyConfig(d_model=8, d_head=8, d_mlp=0, length=8)
     >>> training = Training(config, bigram_backcopy(), steps=20, batch=4, measure_every=10)
     >>> next(training).step, training.step
@@ -254,7 +254,7 @@ def train(
 
     Examples
     --------
-    >>> from nbtools.training import bigram_backcopy
+    >>> from nbtools.training import TinyConfig, bigram_backcopy
     >>> config = TinyConfig(d_model=8, d_head=8, d_mlp=0, length=8)
     >>> found = train(config, bigram_backcopy(), steps=40, batch=4, measure_every=20, keep=[0, 10])
     >>> found
