@@ -81,9 +81,10 @@ class Attention(nn.Module):
             self.hook_gate = HookPoint()
         self.hook_z = HookPoint()
 
-    def forward(self, stream: Stream) -> Stream:
-        q = self.hook_q(torch.einsum("bpd,hde->bphe", stream, self.W_Q))
-        k = self.hook_k(torch.einsum("bpd,hde->bphe", stream, self.W_K))
+    def forward(self, stream: Stream, positions: Stream | None) -> Stream:
+        placed = stream if positions is None else stream + positions
+        q = self.hook_q(torch.einsum("bpd,hde->bphe", placed, self.W_Q))
+        k = self.hook_k(torch.einsum("bpd,hde->bphe", placed, self.W_K))
         v = self.hook_v(torch.einsum("bpd,hde->bphe", stream, self.W_V))
         scores = torch.einsum("bqhe,bkhe->bhqk", q, k) / math.sqrt(q.shape[-1])
         later = torch.full(scores.shape[-2:], -math.inf, dtype=scores.dtype, device=scores.device).triu(1)
@@ -138,10 +139,10 @@ class Block(nn.Module):
             self.hook_mlp_out = HookPoint()
         self.hook_resid_post = HookPoint()
 
-    def forward(self, stream: Stream) -> Stream:
+    def forward(self, stream: Stream, positions: Stream | None = None) -> Stream:
         stream = self.hook_resid_pre(stream)
         if self.has_attention:
-            stream = stream + self.hook_attn_out(self.attn(self.ln1(stream)))
+            stream = stream + self.hook_attn_out(self.attn(self.ln1(stream), positions))
         if self.has_mlp:
             stream = self.hook_resid_mid(stream)
             stream = stream + self.hook_mlp_out(self.mlp(self.ln2(stream)))

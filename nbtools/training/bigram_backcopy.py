@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nbtools.errors import ArrayError, InputError
+from nbtools.training.sink_progress import SinkProgress
 
 __all__ = ["BOS", "BigramBackcopy", "bigram_backcopy"]
 
@@ -138,6 +139,15 @@ class BigramBackcopy:
     def describe(self) -> dict[str, Any]:
         """Give what is needed beside `transitions` to build the same source again."""
         return {"kind": self.kind, "labels": list(self.labels), "triggers": list(self.triggers), "chain": self.chain}
+
+    @property
+    def summary(self) -> str:
+        """The data in a few words."""
+        return f"{self.kind} {self.chain}"
+
+    def progress(self, length: int) -> SinkProgress:
+        """Give what measures a model of such data."""
+        return SinkProgress(self, length)
 
     @classmethod
     def restore(cls, about: dict[str, Any], tensors: dict[str, Tensor]) -> BigramBackcopy:

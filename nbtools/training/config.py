@@ -35,6 +35,9 @@ class TinyConfig:
         The number of its tokens.
     attention
         One of `ATTENTION`, or one for each layer: ``("none", "softmax", "none")`` has it in the middle alone.
+    positions
+        Where positions are added: ``"stream"``, to the embedding, or ``"attention"``, to what queries and keys read in
+        each layer, so that values and the stream hold none (Press et al., "Shortformer", 2021).
     norm
         Whether layer norms stand before attention, MLP and unembedding.
     embedding_scale, weight_scale
@@ -58,6 +61,7 @@ class TinyConfig:
     length: int = 64
     vocabulary: int = 64
     attention: str | tuple[str, ...] = "softmax"
+    positions: str = "stream"
     norm: bool = True
     embedding_scale: float = 1.0
     weight_scale: float = 0.577
@@ -75,6 +79,9 @@ class TinyConfig:
             msg = f"expected whole numbers from 1 (d_mlp from 0), got {got}"
             raise InputError(msg)
         _check_kinds(self.kinds, self.layers)
+        if self.positions not in ("stream", "attention"):
+            msg = f"expected positions='stream' or 'attention', got {self.positions!r}"
+            raise InputError(msg)
         if not 0 < self.open_share < 1 or not self.gamma <= 0 < self.zeta:
             msg = (
                 "expected open_share between 0 and 1, gamma at most 0 and zeta above 0, got "
@@ -83,9 +90,18 @@ class TinyConfig:
             raise InputError(msg)
 
     @property
+    def summary(self) -> str:
+        """The model in a few words."""
+        return f"{_count(self.layers, 'layer')} x {_count(self.heads, 'head')}, {'/'.join(dict.fromkeys(self.kinds))}"
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """What the attention of each layer is."""
         return (self.attention,) * self.layers if isinstance(self.attention, str) else self.attention
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _whole(value: object, *, least: int) -> bool:

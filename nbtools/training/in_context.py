@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nbtools.errors import InputError
+from nbtools.training._in_context_draw import Draw, rows_where, vectors_of
+from nbtools.training.in_context_progress import InContextProgress
 
 __all__ = ["EPISODES", "Episodes", "InContext", "in_context"]
 
@@ -88,6 +89,8 @@ class InContext:
     most_pairs: int
     seed: int
 
+    kind = "in_context"
+
     def __repr__(self) -> str:
         classes, labels = len(self.class_vectors), len(self.label_vectors)
         return (
@@ -98,7 +101,12 @@ class InContext:
     @property
     def d_model(self) -> int:
         """Numbers in a token."""
-        return 2 * self.most_pairs + 1 + self.class_vectors.shape[1]
+        return self.places + self.class_vectors.shape[1]
+
+    @property
+    def places(self) -> int:
+        """Numbers of a token that say where it stands."""
+        return 2 * self.most_pairs + 1
 
     @property
     def length(self) -> int:
@@ -131,26 +139,21 @@ class InContext:
             raise InputError(msg)
         novel = {"train": self.novel, "novel": 1.0}.get(kind, 0.0)
         bursty = {"train": self.bursty, "weights": 0.0}.get(kind, 1.0) if self.burstiness else 0.0
-        draw = _Draw(self, generator, batch)
+        draw = Draw(self, generator, batch)
         classes, target = draw.known(torch.rand(batch, generator=generator) < bursty)
         vectors, item_vectors = self.class_vectors[classes], self.class_vectors[target]
         fresh = torch.rand(batch, generator=generator) < novel
         if fresh.any():
-            center = _vectors(_NOVEL * len(self.label_vectors), vectors.shape[-1], generator)
+            center = vectors_of(_NOVEL * len(self.label_vectors), vectors.shape[-1], generator)
             others, other_target = draw.novel(len(center))
-            classes, target = _where(fresh, others, classes), torch.where(fresh, other_target, target)
-            vectors = _where(fresh, center[others], vectors)
-            item_vectors = _where(fresh, center[other_target], item_vectors)
+            classes, target = rows_where(fresh, others, classes), torch.where(fresh, other_target, target)
+            vectors = rows_where(fresh, center[others], vectors)
+            item_vectors = rows_where(fresh, center[other_target], item_vectors)
         shift = int(kind == "swapped")
         labels = len(self.label_vectors)
         context, answer = (classes + shift) % labels, (target + shift) % labels
         items = draw.noisy(torch.cat([vectors, item_vectors[:, None]], 1))
         return Episodes(draw.tokens(items, context), answer, context, classes == target[:, None])
-
-    def with_vectors(self, generator: torch.Generator) -> InContext:
-        """Draw other vectors for classes and labels, and keep everything else."""
-        drawn = (_vectors(len(each), each.shape[1], generator) for each in (self.class_vectors, self.label_vectors))
-        return replace(self, **dict(zip(("class_vectors", "label_vectors"), drawn, strict=True)))
 
     def describe(self) -> dict[str, Any]:
         """Give what is written into a file, from which `restore` makes it again."""
@@ -160,11 +163,24 @@ class InContext:
             "labels": len(self.label_vectors),
             "dimensions": self.class_vectors.shape[1],
         }
-        return {"kind": "in_context"} | sizes | {name: getattr(self, name) for name in names}
+        return {"kind": self.kind} | sizes | {name: getattr(self, name) for name in names}
+
+    @property
+    def summary(self) -> str:
+        """The data in a few words."""
+        return f"in_context {len(self.class_vectors)} classes, burstiness {self.burstiness}, zipf {self.zipf:g}"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the tensors of a description: none, the seed makes them again."""
+        return {}
+
+    def progress(self, length: int) -> InContextProgress:
+        """Give what measures a network on such data."""
+        return InContextProgress(self)
 
     @classmethod
-    def restore(cls, words: Mapping[str, Any]) -> InContext:
-        """Make again what `describe` described."""
+    def restore(cls, words: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> InContext:
+        """Make again what `describe` described; no tensors are needed."""
         return in_context(**{name: value for name, value in words.items() if name != "kind"})
 
 
@@ -237,7 +253,7 @@ def in_context(
         msg = f"expected zipf and noise of 0 or more, got {zipf} and {noise}"
         raise InputError(msg)
     generator = torch.Generator().manual_seed(seed)
-    made = (_vectors(number, dimensions, generator) for number in (classes, labels))
+    made = (vectors_of(number, dimensions, generator) for number in (classes, labels))
     return InContext(*made, pairs, burstiness, float(zipf), noise, bursty, novel, most_pairs, seed)
 
 
@@ -251,74 +267,3 @@ def _check(classes: int, labels: int, pairs: int, dimensions: int, burstiness: i
     if burstiness < 0 or (burstiness and (pairs % burstiness or pairs // burstiness > labels)):
         msg = f"expected a burstiness that divides {pairs} pairs into at most {labels} classes, or 0, got {burstiness}"
         raise InputError(msg)
-
-
-def _vectors(number: int, dimensions: int, generator: torch.Generator) -> Float[Tensor, "number dimension"]:
-    return torch.randn(number, dimensions, generator=generator) / math.sqrt(dimensions)
-
-
-def _where(rows: Tensor, some: Tensor, others: Tensor) -> Tensor:
-    return torch.where(rows.reshape(-1, *[1] * (some.ndim - 1)), some, others)
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """One batch being drawn."""
-
-    data: InContext
-    generator: torch.Generator
-    batch: int
-
-    def known(self, bursty: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw classes of contexts and of targets, some of them bursty."""
-        if bursty.all():
-            return self._bursty(self.data.probabilities)
-        drawn = self.batch * (self.data.pairs + 1)
-        alone = torch.multinomial(self.data.probabilities, drawn, replacement=True, generator=self.generator)
-        classes, target = alone.reshape(self.batch, -1).split([self.data.pairs, 1], 1)
-        if not bursty.any():
-            return classes, target[:, 0]
-        together, member = self._bursty(self.data.probabilities)
-        return _where(bursty, together, classes), torch.where(bursty, member, target[:, 0])
-
-    def novel(self, classes: int) -> tuple[Tensor, Tensor]:
-        return self._bursty(torch.full((classes,), 1 / classes, dtype=torch.float64))
-
-    def _bursty(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw classes of different labels, each as often as the burstiness says, in any order; and one of them."""
-        data, labels = self.data, len(self.data.label_vectors)
-        times = max(data.burstiness, 1)
-        best, row = self._one_for_each_label(probabilities, labels)
-        chosen = best.topk(data.pairs // times, dim=1).indices
-        classes = row.gather(1, chosen) * labels + chosen
-        order = torch.rand(self.batch, data.pairs, generator=self.generator).argsort(1)
-        context = classes.repeat(1, times).gather(1, order)
-        pick = torch.randint(data.pairs, (self.batch, 1), generator=self.generator)
-        return context, context.gather(1, pick)[:, 0]
-
-    def _one_for_each_label(self, probabilities: Tensor, labels: int) -> tuple[Tensor, Tensor]:
-        """Draw a class of each label, and a key by which labels are chosen, so that classes come by their probability.
-
-        The largest of ``log p`` and Gumbel noise is a draw by ``p``, and the next ones are draws from what is left.
-        So the largest of each label, and the labels of which that is largest, are draws without a label twice.
-        """
-        if (probabilities == probabilities[0]).all():  # the same, and cheaper
-            rows = torch.randint(len(probabilities) // labels, (self.batch, labels), generator=self.generator)
-            return torch.rand(self.batch, labels, generator=self.generator), rows
-        noise = -torch.empty(self.batch, len(probabilities)).exponential_(generator=self.generator).log()
-        return (probabilities.log().float() + noise).reshape(self.batch, -1, labels).max(1)
-
-    def noisy(self, center: Float[Tensor, "prompt item dimension"]) -> Float[Tensor, "prompt item dimension"]:
-        """Move items away from the centers of their classes."""
-        away = torch.randn(center.shape, generator=self.generator) / math.sqrt(center.shape[-1])
-        return (center + self.data.noise * away) / math.sqrt(1 + self.data.noise**2)
-
-    def tokens(self, items: Tensor, context: Tensor) -> Float[Tensor, "prompt position d_model"]:
-        """Put items and labels in turn, and before each the place where it stands."""
-        data = self.data
-        places = 2 * data.most_pairs + 1
-        content = items.new_empty(self.batch, data.length, items.shape[-1])
-        content[:, ::2], content[:, 1::2] = items, data.label_vectors[context]
-        first = torch.randint(places - data.length + 1, (self.batch, 1), generator=self.generator)
-        where = first + torch.arange(data.length)
-        return torch.cat([torch.nn.functional.one_hot(where, places).to(content), content], -1)

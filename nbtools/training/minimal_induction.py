@@ -11,7 +11,8 @@ from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from nbtools.errors import InputError
-from nbtools.training.classifier import ClassifierConfig, Classify, Drawing, checked_tokens
+from nbtools.training._classifier_parts import Classify, Drawing, checked_tokens
+from nbtools.training.classifier_config import ClassifierConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,7 @@ class MinimalInduction(HookedRootModule):
     Parameters
     ----------
     config
-        Sizes of the classifier; of its ``d_model`` the last `dimensions` numbers are what stands at a position.
-    dimensions
-        Numbers in an item.
+        Sizes; its attention layers are not used.
     start
         ``beta`` and ``alpha`` at first.
     seeds
@@ -45,7 +44,7 @@ class MinimalInduction(HookedRootModule):
 
     Examples
     --------
-    >>> model = MinimalInduction(ClassifierConfig(), dimensions=31)
+    >>> model = MinimalInduction(ClassifierConfig(layers=0))
     >>> tuple(model(torch.zeros(4, 17, 64)).shape), model.beta.item(), model.alpha.item()
     ((4, 32), 0.0, 0.0)
     """
@@ -54,25 +53,24 @@ class MinimalInduction(HookedRootModule):
         self,
         config: ClassifierConfig,
         *,
-        dimensions: int = 31,
         start: Sequence[float] = (0.0, 0.0),
         seeds: int | list[int] = 0,
     ) -> None:
         super().__init__()
-        if not 1 <= dimensions <= config.d_model or len(start) != 2:
-            msg = f"expected 1 to {config.d_model} dimensions and two numbers to start from, got {dimensions}, {start}"
+        if len(start) != 2:
+            msg = f"expected two numbers to start from, beta and alpha, got {start!r}"
             raise InputError(msg)
-        self.config, self.dimensions, self.seeds = config, dimensions, seeds
+        self.config, self.seeds = config, seeds
         draw = Drawing(seeds)
         self.beta, self.alpha = (nn.Parameter(draw(1, std=0.0).detach()[..., 0] + value) for value in start)
         self.hook_first, self.hook_buffer, self.hook_second, self.hook_copied = (HookPoint() for _ in range(4))
-        self.classify = Classify(dimensions, config, draw)
+        self.classify = Classify(config.dimensions, config, draw)
         self.setup()
         self.eval()
 
     def forward(self, tokens: Float[Tensor, "*seed prompt position d_model"]) -> Float[Tensor, "*seed prompt label"]:
         """Give the logits of the labels for the last token."""
-        content = checked_tokens(tokens, self.config.d_model, self.seeds)[..., -self.dimensions :]
+        content = checked_tokens(tokens, self.config.d_model, self.seeds)[..., -self.config.dimensions :]
         buffer = self.hook_buffer(self.hook_first(self._first(content)) @ content)
         target = content[..., -1:, :]
         scores = self.alpha[..., None, None, None] * (target @ buffer.transpose(-1, -2))

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Data", "Progress", "Values", "mean_losses", "no_losses"]
+__all__ = ["Data", "Measure", "Progress", "Tokens", "Values"]
 
-Values: TypeAlias = "float | np.ndarray"  # one number, or one for each layer
+Values: TypeAlias = "float | np.ndarray"  # one number, or one for each layer, or for each seed
+Measure: TypeAlias = Callable[[nn.Module], Mapping[str, Values]]
 Ids = Int[Tensor, "prompt position"]
 
 
 class Data(Protocol):
-    """What a model can be trained on, such as `BigramBackcopy`."""
+    """What a model can be trained on: `Tokens`, or `InContext`."""
+
+    kind: str
+    summary: str
+
+    def progress(self, length: int) -> Measure:
+        """Give what measures a model of this data, if nothing else is asked for."""
+
+    def describe(self) -> dict[str, Any]:
+        """Give what is written into a file, beside `tensors`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the tensors that are written into a file."""
+
+
+class Tokens(Data, Protocol):
+    """Sequences of tokens of which each is to be predicted, such as `BigramBackcopy`."""
 
     labels: tuple[str, ...]
 
@@ -27,12 +44,6 @@ class Data(Protocol):
 
     def domains(self, ids: Ids) -> dict[str, Bool[Tensor, "prompt position"]]:
         """Mark the positions whose losses are to be told apart."""
-
-    def describe(self) -> dict[str, Any]:
-        """Give what is written into a file, beside `tensors`."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Give the tensors that are written into a file."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Progress:
         Steps done, and to do in all.
     losses
         For each domain of the data the mean loss in nats over the steps since the last measured one; NaN at step 0.
+        Of several networks side by side one number each.
     measures
         What the measure of the training gave.
     seconds, seconds_left
@@ -53,17 +65,7 @@ class Progress:
 
     step: int
     steps: int
-    losses: dict[str, float]
+    losses: dict[str, Values]
     measures: Mapping[str, Values] = field(repr=False)
     seconds: float = field(repr=False)
     seconds_left: float = field(repr=False)
-
-
-def no_losses(data: Data) -> dict[str, np.ndarray]:
-    """Start the sum and the number of the losses of each domain."""
-    return {name: np.zeros(2) for name in data.domains(torch.zeros((1, 1), dtype=torch.long))}
-
-
-def mean_losses(losses: dict[str, np.ndarray]) -> dict[str, float]:
-    """Divide; a domain that did not occur has no mean, and NaN."""
-    return {name: total / count if count else float("nan") for name, (total, count) in losses.items()}

@@ -83,9 +83,11 @@ class TinyTransformer(HookedRootModule):
                 f"shape {tuple(ids.shape)} and {return_type!r}"
             )
             raise ArrayError(msg)
-        stream = self.hook_embed(self.embed(ids)) + self.hook_pos_embed(self.pos_embed(ids))
+        stream, positions = self.hook_embed(self.embed(ids)), self.hook_pos_embed(self.pos_embed(ids))
+        if self.config.positions == "stream":
+            stream, positions = stream + positions, None
         for block in self.blocks[:stop_at_layer]:
-            stream = block(stream)
+            stream = block(stream, positions)
         return self.unembed(self.ln_final(stream)) if stop_at_layer is None else stream
 
     @cached_property

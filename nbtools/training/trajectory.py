@@ -18,19 +18,31 @@ from torch import Tensor
 
 from nbtools.errors import DataError, InputError
 from nbtools.training.bigram_backcopy import BigramBackcopy
+from nbtools.training.classifier_config import ClassifierConfig
 from nbtools.training.config import TinyConfig
+from nbtools.training.course import network
+from nbtools.training.in_context import InContext
+from nbtools.training.in_context_progress import IN_CONTEXT_MEASURES
+from nbtools.training.induction_progress import INDUCTION_MEASURES
+from nbtools.training.markov_repeats import MarkovRepeats
 from nbtools.training.sink_progress import SINK_MEASURES
-from nbtools.training.tiny import TinyTransformer
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from nbtools.training.course import Config
     from nbtools.training.progress import Data, Values
 
 __all__ = ["Trajectory", "log_spaced"]
 
 _FORMAT = "nbtools trajectory 1"
 _HEADER = "nbtools"  # of the file
-_SOURCES = {BigramBackcopy.kind: BigramBackcopy}
-_DIMS = ("step", "layer")
+_KINDS = {
+    BigramBackcopy.kind: (BigramBackcopy, TinyConfig),
+    MarkovRepeats.kind: (MarkovRepeats, TinyConfig),
+    InContext.kind: (InContext, ClassifierConfig),
+}
+_MEANINGS = SINK_MEASURES | INDUCTION_MEASURES | IN_CONTEXT_MEASURES
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,15 +58,17 @@ class Trajectory:
     about
         How it was trained: optimizer, lr, batch, seed, steps, …
     measures
-        One variable for each measure, over ``step``, some over ``layer`` as well; the coordinate ``seed`` tells runs
-        apart in ``xr.concat([run.measures for run in runs], "seed")``.
+        One variable for each measure, over ``step``, some over ``layer`` as well. The coordinate ``seed`` tells runs
+        apart in ``xr.concat([run.measures for run in runs], "seed")``; where several networks learned side by side all
+        measures are over ``seed``.
     kept
         The steps at which the weights were kept.
     checkpoints
-        For each parameter its values at all kept steps, in one tensor whose first dimension is ``step``.
+        For each parameter its values at all kept steps, in one tensor whose first dimension is ``step``; the next is
+        ``seed`` where several networks learned side by side.
     """
 
-    config: TinyConfig
+    config: Config
     data: Data
     about: dict[str, Any]
     measures: xr.Dataset
@@ -64,7 +78,7 @@ class Trajectory:
     @classmethod
     def of(
         cls,
-        config: TinyConfig,
+        config: Config,
         data: Data,
         about: dict[str, Any],
         rows: Mapping[int, Mapping[str, Values]],
@@ -80,21 +94,22 @@ class Trajectory:
         return cls(config, data, about, _labelled(about, list(rows), columns), kept, checkpoints)
 
     def __repr__(self) -> str:
-        config, about, source = self.config, self.about, self.data.describe()
-        kinds = dict.fromkeys(config.kinds)
-        sizes = f"{_count(config.layers, 'layer')} x {_count(config.heads, 'head')}, {'/'.join(kinds)}"
+        about, seed = self.about, self.about["seed"]
+        seeds = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
         return (
-            f"Trajectory({source['kind']} {source['chain']}, {sizes}, {about['optimizer']}, seed {about['seed']}: "
+            f"Trajectory({self.data.summary}, {self.config.summary}, {about['optimizer']}, {seeds}: "
             f"{about['steps']} steps, {self.measures.sizes['step']} measured, {len(self.kept)} kept)"
         )
 
-    def model(self, step: int | None = None) -> TinyTransformer:
+    def model(self, step: int | None = None, *, seed: int | None = None) -> nn.Module:
         """Give the model as it was at the kept step nearest to this one; by default the last.
+
+        Where several networks learned side by side, `seed` says which one; by default the first.
 
         Raises
         ------
         InputError
-            If no weights were kept.
+            If no weights were kept, or there is no such seed.
 
         Examples
         --------
@@ -109,10 +124,20 @@ class Trajectory:
             raise InputError(msg)
         nearest = self.kept[-1] if step is None else min(self.kept, key=lambda known: abs(known - step))
         place = self.kept.index(nearest)
-        name = f"{self.data.describe()['kind']}, step {nearest}"
-        model = TinyTransformer(self.config, self.data.labels, name=name)
-        model.load_state_dict({key: values[place].float() for key, values in self.checkpoints.items()})
+        weights = {key: values[place].float() for key, values in self.checkpoints.items()}
+        if (column := self._column(seed)) is not None:
+            weights = {key: values[column] for key, values in weights.items()}
+        model = network(self.config, self.data, name=f"{self.data.kind}, step {nearest}")
+        model.load_state_dict(weights)
         return model
+
+    def _column(self, seed: int | None) -> int | None:
+        """Say which of several networks has this seed; None where there is only one."""
+        known = self.about["seed"]
+        if seed is not None and seed not in np.atleast_1d(known):
+            msg = f"no network of seed {seed} in this trajectory, only of {known}"
+            raise InputError(msg)
+        return None if isinstance(known, int) else known.index(known[0] if seed is None else seed)
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write everything into one safetensors file.
@@ -169,11 +194,12 @@ class Trajectory:
 
     @classmethod
     def _from(cls, words: dict[str, Any], tensors: dict[str, Tensor]) -> Trajectory:
-        data = _SOURCES[words["data"]["kind"]].restore(words["data"], _under("data.", tensors))
+        source, config = _KINDS[words["data"]["kind"]]
+        data = source.restore(words["data"], _under("data.", tensors))
         measured = {name: values.numpy() for name, values in _under("measures.", tensors).items()}
         measures = _labelled(words["about"], tensors["steps"].tolist(), measured)
         kept = tuple(tensors["kept"].tolist())
-        found = cls(TinyConfig(**words["config"]), data, words["about"], measures, kept, _under("weights.", tensors))
+        found = cls(config(**words["config"]), data, words["about"], measures, kept, _under("weights.", tensors))
         if kept:
             found.model()  # all weights are there, and fit
         return found
@@ -194,17 +220,14 @@ def log_spaced(steps: int, count: int) -> list[int]:
 
 
 def _labelled(about: dict[str, Any], steps: list[int], columns: Mapping[str, np.ndarray]) -> xr.Dataset:
+    dims = ("step", "layer" if isinstance(about["seed"], int) else "seed")
     variables = {
-        name: xr.Variable(_DIMS[: values.ndim], values, attrs={"long_name": SINK_MEASURES.get(name, name)})
+        name: xr.Variable(dims[: values.ndim], values, attrs={"long_name": _MEANINGS.get(name, name)})
         for name, values in columns.items()
     }
-    layers = [values.shape[1] for values in columns.values() if values.ndim == 2]
+    layers = [values.shape[1] for values in columns.values() if values.ndim == 2 and dims[1] == "layer"]
     coords = {"step": steps, "seed": about["seed"]} | ({"layer": np.arange(layers[0])} if layers else {})
     return xr.Dataset(variables, coords=coords, attrs={"optimizer": about["optimizer"], "lr": about["lr"]})
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nbtools.errors import ArrayError, InputError
-from nbtools.training.classifier import ClassifierConfig, InContextClassifier
+from nbtools.training import ClassifierConfig, InContextClassifier
 from nbtools.training.in_context import in_context
 
-SMALL = ClassifierConfig(d_model=17, labels=4, d_mlp=8)
+SMALL = ClassifierConfig(places=11, dimensions=6, labels=4, d_mlp=8)
 DATA = in_context(classes=8, labels=4, pairs=2, dimensions=6, most_pairs=5)
 
 
@@ -25,8 +25,8 @@ def test_networks_side_by_side_are_each_what_they_are_alone():
     for place, seed in enumerate((3, 5)):
         alone = InContextClassifier(SMALL, seeds=seed)
         torch.testing.assert_close(logits[place], alone(episodes[place].tokens), atol=1e-6, rtol=1e-5)
-        for name, values in together.one(place).state_dict().items():
-            assert torch.equal(values, alone.state_dict()[name])
+        for name, values in together.state_dict().items():
+            assert torch.equal(values[place], alone.state_dict()[name])
 
 
 def test_their_gradients_do_not_mix():
@@ -80,9 +80,7 @@ def test_sizes_that_do_not_fit_are_refused():
         InContextClassifier(SMALL)(torch.zeros(2, 3, 16))
     with pytest.raises(ArrayError, match=r"\[seed, prompt, position, 17\]"):
         InContextClassifier(SMALL, seeds=[0])(torch.zeros(2, 3, 17))
-    with pytest.raises(InputError, match="layers to be a positive"):
-        ClassifierConfig(layers=0)
+    with pytest.raises(InputError, match="d_mlp to be a positive"):
+        ClassifierConfig(d_mlp=0)
     with pytest.raises(InputError, match="one seed or more"):
         InContextClassifier(SMALL, seeds=[])
-    with pytest.raises(InputError, match="one network already"):
-        InContextClassifier(SMALL).one(0)

@@ -16,7 +16,7 @@ from nbtools.training import (
 )
 
 DATA = in_context(classes=16, labels=8, pairs=4, dimensions=24, most_pairs=4, noise=0.0)
-CONFIG = ClassifierConfig(d_model=DATA.d_model, labels=8, d_mlp=16)
+CONFIG = ClassifierConfig(places=9, dimensions=24, labels=8, d_mlp=16)
 PROGRESS = InContextProgress(DATA, sequences=40)
 
 
@@ -55,5 +55,5 @@ def test_who_says_always_the_same_label_is_right_as_often_as_it_comes():
 
 
 def test_a_perfect_induction_head_is_measured_as_one():
-    found = PROGRESS(MinimalInduction(CONFIG, dimensions=24, start=(40.0, 60.0)))
+    found = PROGRESS(MinimalInduction(CONFIG, start=(40.0, 60.0)))
     assert found["item_label"] > 0.999 and found["target_label"] > 0.8
