@@ -276,7 +276,7 @@ def train(
         keep=keep,
         cancel=cancel,
     )
-    with tqdm(total=steps, disable=not progress, unit="step") as bar:
+    with tqdm(total=steps, unit="step", **({} if progress else {"disable": True})) as bar:  # TQDM_DISABLE rules
         for done in training:
             bar.update(done.step - bar.n)
     return training.trajectory()
