@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from nbtools.errors import HookError, PromptError
+from nbtools.explorers._kept import kept_layers
 from nbtools.measures.attention import label_patterns, pattern_hook
 from nbtools.measures.massive import massive_in
 from nbtools.measures.predictions import surprise_of
@@ -19,7 +20,6 @@ from nbtools.models.tokens import Tokens, tokens
 from nbtools.naming import HeadLike, head_label, parse_head
 from nbtools.patching.sinks import SINK, intervene
 from nbtools.runs.forward import forward
-from nbtools.views.colour import check_size
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from nbtools.runs.forward import Edit, Reader, Run
 
 __all__ = ["SinkResult", "SinkRuns"]
-
-_BUDGET_MB = 64  # patterns of all layers are kept while they fit; of one layer otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,17 +128,11 @@ class SinkRuns:
 
     def _run(self, text: str, read: Tokens, layer: int, edit: dict[str, Edit] | None = None) -> SinkResult:
         """Run once, and take the run for the unchanged one."""
-        positions = len(read)
-        check_size(self.model.cfg.n_heads * positions * (positions + 1) // 2, knob="a shorter prompt")
-        kept = self._kept(positions, layer)
+        kept = kept_layers(self._layers, self.model.cfg.n_heads, len(read), layer)
         run = forward(self.model, read, capture=self._readers(kept), edit=edit)
         surprise = _at_positions(read, surprise_of(read, run.logits)[0])
         measured = self._measured(read, run, kept)
         return SinkResult(text, "unchanged", surprise=surprise, unchanged=surprise, **measured)
-
-    def _kept(self, positions: int, layer: int) -> list[int]:
-        everything = 4 * len(self._layers) * self.model.cfg.n_heads * positions**2 / 1e6
-        return self._layers if everything <= _BUDGET_MB else [layer]
 
     def _readers(self, kept: list[int]) -> dict[str, Reader]:
         readers: dict[str, Reader] = {stream_hook(layer): _read_stream for layer in range(self.model.cfg.n_layers)}

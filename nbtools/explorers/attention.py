@@ -12,6 +12,7 @@ import torch
 import traitlets
 import xarray as xr
 
+from nbtools.explorers._kept import kept_layers
 from nbtools.explorers._prompt import PromptExplorer
 from nbtools.measures.attention import label_patterns, pattern_hook
 from nbtools.measures.heads import HEAD_MEASURES, score_patterns
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AttentionExplorer", "AttentionResult", "attention"]
 
-_BUDGET_MB = 64  # patterns of all layers are kept while they fit; of one layer otherwise
 _EXPECTED = 5  # most probable next tokens, for the hover of each token
 
 
@@ -194,7 +194,7 @@ def attention(
 def explore(model: TransformerBridge, text: str, layer: int) -> AttentionResult:
     """Run the model once and read all that the explorer shows."""
     read = tokens(model, text)
-    kept = _kept_layers(model, len(read), layer)
+    kept = kept_layers(range(model.cfg.n_layers), model.cfg.n_heads, len(read), layer)
     readers = {
         pattern_hook(index): partial(_read, ids=read.ids, keep=index in kept) for index in range(model.cfg.n_layers)
     }
@@ -203,11 +203,6 @@ def explore(model: TransformerBridge, text: str, layer: int) -> AttentionResult:
     return AttentionResult(
         text, _scores(run), label_patterns(model, read, patterns), _surprise(read, run), _expected(model, run)
     )
-
-
-def _kept_layers(model: TransformerBridge, positions: int, layer: int) -> list[int]:
-    everything = 4 * model.cfg.n_layers * model.cfg.n_heads * positions**2 / 1e6
-    return list(range(model.cfg.n_layers)) if everything <= _BUDGET_MB else [layer]
 
 
 def _read(pattern: torch.Tensor, ids: torch.Tensor, keep: bool) -> tuple[dict[str, np.ndarray], np.ndarray | None]:

@@ -169,12 +169,22 @@ def test_two_hundred_edits_leave_memory_flat(explorer):
 
 @pytest.mark.model
 def test_a_long_prompt_keeps_one_layer_and_fetches_another_when_it_is_picked(model, monkeypatch):
-    monkeypatch.setattr(MODULE, "_BUDGET_MB", 0.01)
+    monkeypatch.setattr("nbtools.explorers._kept._BUDGET_MB", 0.01)
     explorer = explorers.attention(model, TEXTS[0], head="18.6")
     assert list(explorer.result.pattern.layer.values) == [18]
     explorer.head = "4.2"
     assert list(explorer.result.pattern.layer.values) == [4]
     np.testing.assert_allclose(explorer.result.pattern, measures.attention(model, TEXTS[0], layers=4), atol=1e-5)
+
+
+@pytest.mark.model
+def test_a_prompt_too_long_for_a_page_is_explained_before_the_model_runs(model):
+    explorer = explorers.attention(model, TEXTS[0])
+    before = explorer.result
+    explorer.text = "word and another thing " * 420
+    assert "a shorter prompt" in explorer.error and explorer.result is before
+    explorer.text = TEXTS[1]
+    assert explorer.error == "" and explorer.result.text == TEXTS[1]
 
 
 @pytest.mark.model
