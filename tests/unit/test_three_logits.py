@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nbtools.errors import InputError
-from nbtools.training.three_logits import ThreeLogits, _slope, three_logits
+from nbtools.training.three_logits import ThreeLogits, three_logits
 
 POINTS = [(0.3, -0.2, 1.0), (0.0, 0.0, 0.0), (2.0, 3.0, -1.0), (5.0, 9.0, 12.0)]
 
@@ -18,7 +18,13 @@ def test_the_gradient_is_that_of_the_loss(at, sizes):
     away = 1e-6 * np.eye(3)
     numeric = [(model.loss(at + step) - model.loss(at - step)) / 2e-6 for step in away]
     np.testing.assert_allclose(model.gradient(at), numeric, atol=1e-8)
-    np.testing.assert_allclose(_slope(model, *at), model.gradient(at), atol=1e-14)
+
+
+@pytest.mark.parametrize("sizes", [(8, 32, 1), (8, 8, 1), (8, 32, 2)])
+def test_a_training_follows_the_gradient_step_by_step(sizes):
+    run = three_logits(*sizes[:2], burstiness=sizes[2], start=(0.3, -0.2, 1.0), lr=0.5, steps=300)
+    path = np.stack([run[name].values for name in ("beta", "alpha", "xi")], -1)
+    np.testing.assert_allclose(np.diff(path, axis=0), -0.5 * ThreeLogits(*sizes).gradient(path[:-1]), atol=1e-12)
 
 
 def test_arrays_of_points_give_arrays():
