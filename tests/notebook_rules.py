@@ -22,7 +22,7 @@ MOST_PICTURE = 60_000  # characters of base64
 LIVE = "application/vnd.jupyter.widget-view+json"
 CLAIMS = "application/vnd.nbtools.claims+json"
 VIEW = re.compile(
-    r"^((TokenStrip|HeadGrid|Attention|LensGrid|Bars|PatchGrid|Direction|Scrubber|Norms|Compare|Group|\w+Explorer)\("
+    r"^((TokenStrip|HeadGrid|Attention|LensGrid|Bars|PatchGrid|Direction|Scrubber|Norms|Landscape|Compare|Group|\w+Explorer)\("
     r"|Circuit\(nodes=\d+, edges=\d+,)"  # and not a circuit as data, which goes on with a colon
 )
 FORBIDDEN = re.compile(r"pip install|^\s*!|sys\.path|google\.colab|\bwget\b|\binteract\(|\bOutput\(", re.MULTILINE)

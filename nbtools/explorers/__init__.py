@@ -2,12 +2,14 @@
 
 from nbtools.explorers.attention import AttentionExplorer, attention
 from nbtools.explorers.circuit import CircuitExplorer, CircuitResult, circuit
+from nbtools.explorers.emergence import EmergenceExplorer, emergence
 from nbtools.explorers.logit_lens import LogitLensExplorer, logit_lens
 from nbtools.explorers.patching import PatchingExplorer, patching
 from nbtools.explorers.pattern_edit import PatternEditExplorer, pattern_edit
 from nbtools.explorers.sinks import SinksExplorer, sinks
 from nbtools.explorers.steering import SteeringExplorer, steering
 from nbtools.explorers.subspace import SubspaceExplorer, subspace
+from nbtools.explorers.three_logits import ThreeLogitsExplorer, three_logits
 from nbtools.explorers.training import VARIANTS, TrainingExplorer, training
 
 __all__ = [
@@ -15,20 +17,24 @@ __all__ = [
     "AttentionExplorer",
     "CircuitExplorer",
     "CircuitResult",
+    "EmergenceExplorer",
     "LogitLensExplorer",
     "PatchingExplorer",
     "PatternEditExplorer",
     "SinksExplorer",
     "SteeringExplorer",
     "SubspaceExplorer",
+    "ThreeLogitsExplorer",
     "TrainingExplorer",
     "attention",
     "circuit",
+    "emergence",
     "logit_lens",
     "patching",
     "pattern_edit",
     "sinks",
     "steering",
     "subspace",
+    "three_logits",
     "training",
 ]

@@ -50,19 +50,19 @@ def _texts(measures: xr.Dataset, names: Names) -> dict[str, str]:
     return dict(names) if isinstance(names, Mapping) else {name: name.replace("_", " ") for name in names}
 
 
-def _parts(array: xr.Variable) -> dict[int | None, np.ndarray]:
+def _parts(array: xr.Variable) -> dict[int | None, xr.Variable]:
     """Give the numbers of each layer of which something is known; what has no layers is one part, named None."""
-    values = np.where(np.isfinite(array.values), array.values, np.nan)
+    finite = array.where(np.isfinite(array))
     if "layer" not in array.dims:
-        return {None: values}
-    layers = dict(enumerate(values.T))
-    return {layer: part for layer, part in layers.items() if np.isfinite(part).any()} or {0: layers[0]}
+        return {None: finite}
+    layers = {layer: finite.isel(layer=layer) for layer in range(array.sizes["layer"])}
+    return {layer: part for layer, part in layers.items() if part.notnull().any()} or {0: layers[0]}
 
 
-def _bounded(values: np.ndarray, attrs: Mapping[str, Any]) -> xr.Variable:
+def _bounded(part: xr.Variable, attrs: Mapping[str, Any]) -> xr.Variable:
     """Let the axis of amounts begin at 0, and end at 1 where none was more so far."""
-    known = values[np.isfinite(values)]
+    known = part.values[np.isfinite(part.values)]
     ends = {"vmin": 0} if known.size and known.min() >= 0 else {}
     if ends and known.max() <= 1:
         ends["vmax"] = 1
-    return xr.Variable("step", values, {**attrs, **ends})
+    return xr.Variable(part.dims, part.values, {**attrs, **ends})

@@ -89,7 +89,7 @@ class InContextProgress:
             "in_weights": answers["weights"],
             "novel_loss": _loss(logits["novel"], novel.answer),
             "context_label": (said[..., None] == novel.context).any(-1).float().mean(-1),
-            "item_label": first[..., labels, labels - 1].mean((-1, -2)),
+            "item_label": _item_label(first, labels),
             "target_label": (to_labels * novel.matching).sum(-1).mean(-1),
             "any_label": to_labels.sum(-1).mean(-1),
         }
@@ -98,6 +98,13 @@ class InContextProgress:
     def _tokens(self, model: InContextClassifier | MinimalInduction, kind: str) -> Tensor:
         tokens = self.episodes[kind].tokens.to(next(model.parameters()).device)
         return tokens if isinstance(model.seeds, int) else tokens.expand(len(model.seeds), *tokens.shape)
+
+
+def _item_label(first: Float[Tensor, "*seed prompt query key"], labels: Tensor) -> Float[Tensor, "*seed"]:
+    """Give how much labels look at their item; NaN in a network of one layer, in which only the target looks."""
+    if first.shape[-2] == 1:
+        return first.new_full(first.shape[:-3], torch.nan)
+    return first[..., labels, labels - 1].mean((-1, -2))
 
 
 def _loss(logits: Float[Tensor, "*seed prompt label"], answer: Tensor) -> Float[Tensor, "*seed"]:

@@ -222,12 +222,18 @@ def log_spaced(steps: int, count: int) -> list[int]:
 def _labelled(about: dict[str, Any], steps: list[int], columns: Mapping[str, np.ndarray]) -> xr.Dataset:
     dims = ("step", "layer" if isinstance(about["seed"], int) else "seed")
     variables = {
-        name: xr.Variable(dims[: values.ndim], values, attrs={"long_name": _MEANINGS.get(name, name)})
+        name: xr.Variable(dims[: values.ndim], values, attrs={"long_name": _MEANINGS.get(name) or _of_loss(name)})
         for name, values in columns.items()
     }
     layers = [values.shape[1] for values in columns.values() if values.ndim == 2 and dims[1] == "layer"]
     coords = {"step": steps, "seed": about["seed"]} | ({"layer": np.arange(layers[0])} if layers else {})
     return xr.Dataset(variables, coords=coords, attrs={"optimizer": about["optimizer"], "lr": about["lr"]})
+
+
+def _of_loss(name: str) -> str:
+    """Say what the mean loss on a part of the data is; what someone else measured has its name only."""
+    part = name.removeprefix("loss_")
+    return name if part == name else f"mean loss ({part}) since the step measured before, in nats"
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

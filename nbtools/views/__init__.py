@@ -10,6 +10,7 @@ from nbtools.views.circuit import Circuit, circuit
 from nbtools.views.direction import Direction, direction
 from nbtools.views.group import Compare, Group, Link, compare, link
 from nbtools.views.head_grid import HeadGrid, head_grid
+from nbtools.views.landscape import Landscape, landscape
 from nbtools.views.lens_grid import LensGrid, lens_grid
 from nbtools.views.norms import Norms, norms
 from nbtools.views.patch_grid import PatchGrid, patch_grid
@@ -24,6 +25,7 @@ __all__ = [
     "Direction",
     "Group",
     "HeadGrid",
+    "Landscape",
     "LensGrid",
     "Link",
     "Norms",
@@ -37,6 +39,7 @@ __all__ = [
     "compare",
     "direction",
     "head_grid",
+    "landscape",
     "lens_grid",
     "link",
     "norms",

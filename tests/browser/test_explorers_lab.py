@@ -73,6 +73,18 @@ TRAINING = """
 explorer = nb.explorers.training(steps=300)
 explorer
 """
+THREE = """
+explorer = nb.explorers.three_logits(8, 32)
+explorer
+"""
+EMERGENCE = """
+data = nb.training.in_context(classes=64, labels=8, pairs=4)
+config = nb.training.ClassifierConfig(labels=8)
+run = nb.training.train(config, data, steps=200, batch=64, measure_every=10, keep=20, seed=0)
+others = nb.training.train(config, data, steps=200, batch=64, measure_every=10, keep=(), seed=[1, 2])
+explorer = nb.explorers.emergence(run, seeds=others)
+explorer
+"""
 EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
 SAYS = "[...document.querySelectorAll('.widget-label')].map(e => e.textContent).join('\\n')"
 WATCH = """([selector, before]) => {
@@ -463,3 +475,121 @@ def test_a_sink_forms_while_one_watches_and_stops_and_goes_on(open_notebook):
     assert page.evaluate(wide) == 0
     box(notebook, "variant").scroll_into_view_if_needed()
     shot(notebook, "training_narrow")
+
+
+REDRAWN = """() => {
+    const pictures = [...document.querySelectorAll('.nb canvas[role=application]')];
+    const clear = CanvasRenderingContext2D.prototype.clearRect, waiting = new Set(pictures);
+    let begun = null;
+    window.moves = [];
+    addEventListener('pointermove', (event) => (begun ??= event.timeStamp), { capture: true });
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        if (begun !== null && waiting.delete(this.canvas) && !waiting.size)
+            requestAnimationFrame(() => {
+                moves.push(performance.now() - begun);
+                begun = null;
+                pictures.forEach((picture) => waiting.add(picture));
+            });
+        return clear.apply(this, box);
+    };
+}"""
+
+
+def test_a_plateau_and_a_jump_move_while_a_slider_is_dragged(open_notebook, capsys):
+    notebook = open_notebook("import nbtools as nb\nnb.setup(seed=0)", THREE)
+    notebook.run_all()
+    page = notebook.page
+    says(notebook, "P passes 0\\.5 at step 993; plateau: ")
+    page.evaluate(REDRAWN)
+    pairs = page.locator(".widget-hslider", has_text="pairs N")
+    handle, track = (pairs.locator(part).bounding_box() for part in (".noUi-handle", ".noUi-base"))
+    y = handle["y"] + handle["height"] / 2
+    page.mouse.move(handle["x"] + handle["width"] / 2, y)
+    page.evaluate("moves.length = 0")
+    page.mouse.down()
+    for move in range(1, 13):
+        page.mouse.move(track["x"] + track["width"] * (0.25 + 0.04 * move), y)
+        page.wait_for_function(f"moves.length >= {move}", polling=20)
+    page.mouse.up()
+    took = sorted(page.evaluate("moves"))
+    with capsys.disabled():
+        print(
+            f"\nfrom a move of the mouse to both redrawn pictures: {took[len(took) // 2]:.0f} ms, median of {len(took)}"
+        )
+    assert took[len(took) // 2] < 1000  # about 50 on a quiet machine; what is held here is that moves do not pile up
+    now = value(notebook, "explorer.pairs")
+    assert now > 15
+    again = f"nb.training.three_logits({now}, 32)"
+    assert value(notebook, f"explorer.result.identical({again}), explorer.error") == (True, "")
+    assert value(notebook, "setattr(explorer, 'pairs', 8) or setattr(explorer, 'step', 993) or explorer.step") == 993
+    page.locator("canvas[aria-roledescription='landscape over two parameters']").focus()
+    for key in ("End", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '6,000'")
+    page.wait_for_function("/as at step 6,000/.test(document.querySelector('.nb-title').textContent)")
+    box(notebook, "landscape").select_option("over alpha, beta")
+    page.wait_for_function("/loss with xi held at 9\\.32/.test(document.body.textContent)")
+    value(notebook, "setattr(explorer, 'step', 993)")
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    box(notebook, "landscape").scroll_into_view_if_needed()
+    shot(notebook, "three_logits_light")
+    value(notebook, "setattr(explorer, 'labels', 4)")
+    says(notebook, "expected as many labels as classes or more, got 8 classes and 4 labels")
+    value(notebook, "setattr(explorer, 'labels', 8)")
+    says(notebook, "the origin is critical: nothing moves")
+    value(notebook, "setattr(explorer, 'labels', 32) or setattr(explorer, 'plane', 'xi, alpha')")
+    dress(page, "Dark")
+    shot(notebook, "three_logits_dark")
+    dress(page, "Light")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 500, "height": 2000})
+    page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    box(notebook, "landscape").scroll_into_view_if_needed()
+    shot(notebook, "three_logits_narrow")
+
+
+def test_attention_and_the_answer_follow_the_step_of_a_training_that_is_over(open_notebook, capsys):
+    notebook = open_notebook("import nbtools as nb", EMERGENCE)
+    page = notebook.page
+    page.set_viewport_size({"width": 1280, "height": 1300})
+    notebook.run_all()
+    says(notebook, "at step 200: for .′ it answers \\d with probability \\d\\.\\d\\d")
+    shot(notebook, "emergence_light")
+    slider = page.get_by_role("slider", name="step")
+    slider.focus()
+    begin = time.perf_counter()
+    page.keyboard.press("ArrowLeft")
+    says(notebook, "at step 180, the nearest that was kept: for")
+    with capsys.disabled():
+        print(f"\nfrom a moved step to its answer: {1000 * (time.perf_counter() - begin):.0f} ms")
+    page.keyboard.press("Home")
+    says(notebook, "at step 0: for")
+    page.get_by_text("layer 0 at step 0", exact=True).wait_for()
+    same = "run.model(0).attention(data.progress(0).episodes[explorer.kind].tokens[[explorer.example]])[1][0].detach()"
+    assert value(notebook, f"float(abs(explorer.result['last'].values - {same}.numpy()).max()) < 1e-6") is True
+    page.get_by_role("button", name="another", exact=True).click()
+    box(notebook, "sequence").select_option("swapped")
+    says(notebook, "labels of known classes moved on by one")
+    page.wait_for_function("document.querySelector('.widget-text input').value === '1'")
+    assert value(notebook, "explorer.step, explorer.kind, explorer.example") == (0, "swapped", 1)
+    assert value(notebook, f"float(abs(explorer.result['last'].values - {same}.numpy()).max()) < 1e-6") is True
+    value(notebook, "setattr(explorer, 'kind', 'old')")
+    says(notebook, "expected kind as one of novel, swapped, weights, got 'old'")
+    slider.focus()
+    page.keyboard.press("End")
+    says(notebook, "at step 200: for")
+    dress(page, "Dark")
+    shot(notebook, "emergence_dark")
+    dress(page, "Light")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 500, "height": 2400})
+    page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
+    wide = (
+        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.evaluate(wide) == 0
+    shot(notebook, "emergence_narrow")

@@ -15,6 +15,7 @@ from nbtools import views
 from tests.conftest import need
 from tests.unit.test_circuit_view import COLORED_EDGES, COLORED_NODES, circuit_of, random_circuit
 from tests.unit.test_direction import projections_of, spread_of
+from tests.unit.test_landscape import bowl_of, path_of
 from tests.unit.test_lens_grid import lens_of
 from tests.unit.test_norms_view import norms_of
 from tests.unit.test_patch_grid import effect_of
@@ -50,10 +51,12 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     circuit = views.circuit(circuit_of(), circuit_of(COLORED_NODES, COLORED_EDGES), names=["IOI", tokens[1]])
     scrubber = views.scrubber(curves_of(seeds=2), maps=maps_of(tokens), bars=bars_of(tokens))
     norms = views.norms(norms_of(tokens=tokens), layer=2, position=1)
+    landscape = views.landscape(bowl_of((tokens[1], "a")), path=path_of((tokens[1], "a")))
     views.link(strip, attention)
     views.link(grid, attention)
     views.link(strip, patched)
-    return views.Group([[strip], [grid, attention], [lens], [bars], [patched], [moved], [circuit], [scrubber], [norms]])
+    single = [[view] for view in (lens, bars, patched, moved, circuit, scrubber, norms, landscape)]
+    return views.Group([[strip], [grid, attention], *single])
 
 
 @pytest.fixture
@@ -286,6 +289,35 @@ def test_norms_answer_to_mouse_and_keyboard_without_a_kernel(open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / "norms_page_narrow.png")
+
+
+def test_a_landscape_and_a_scrubber_are_at_one_step_without_a_kernel(open_page):
+    landscape, scrubber = views.landscape(bowl_of(), path=path_of()), views.scrubber(path_of())
+    views.link(landscape, scrubber)
+    page = open_page(views.Group([[landscape], [scrubber]]))
+    canvas, read = (
+        page.locator("canvas[aria-roledescription='landscape over two parameters']"),
+        page.locator(".nb-read"),
+    )
+    canvas.hover(position={"x": 44 + 420 * 0.25, "y": 24 + 336 * 0.75})
+    assert read.first.inner_text() == "a −1.00   b −0.500   loss in nats 1.25"
+    canvas.click(position={"x": 44 + 420 * 0.84, "y": 24 + 336 * 0.16})
+    assert page.locator(".nb-scrub output").inner_text() == "10"
+    page.get_by_role("slider", name="step").focus()
+    page.keyboard.press("ArrowRight")
+    page.mouse.move(5, 890)
+    assert read.first.inner_text().startswith("step 50:  a 0.667   b 0.333   loss in nats 0.5")
+    canvas.focus()
+    for key in ("ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    assert page.locator(".nb-scrub output").inner_text() == "100"
+    page.keyboard.press("Escape")
+    assert page.locator(".nb-scrub output").inner_text() == "0"
+    page.set_viewport_size({"width": 400, "height": 1100})
+    page.wait_for_function("document.querySelector('.nb-landscape canvas').getBoundingClientRect().width < 360")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "landscape_page_narrow.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

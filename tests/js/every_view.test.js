@@ -6,14 +6,15 @@ import bars from "../../nbtools/views/bars/bars.js";
 import circuit, { layout as circuitLayout } from "../../nbtools/views/circuit/circuit.js";
 import direction, { layout as directionLayout } from "../../nbtools/views/direction/direction.js";
 import headGrid from "../../nbtools/views/head_grid/head_grid.js";
+import landscape, { layout as landscapeLayout, pixel } from "../../nbtools/views/landscape/landscape.js";
 import lensGrid, { layout as lensLayout } from "../../nbtools/views/lens_grid/lens_grid.js";
 import norms, { layout as normsLayout } from "../../nbtools/views/norms/norms.js";
 import patchGrid, { layout as patchLayout } from "../../nbtools/views/patch_grid/patch_grid.js";
 import scrubber, { layout as scrubberLayout } from "../../nbtools/views/scrubber/scrubber.js";
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
 import {
-  FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, lensFrame, normsFrame, patchFrame, scrubberFrame,
-  stripFrame,
+  FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, landscapeFrame, lensFrame, normsFrame, patchFrame,
+  scrubberFrame, stripFrame,
 } from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
@@ -76,6 +77,12 @@ const VIEWS = [
     state: (options) => ({ _frame: normsFrame(options) }), larger: { layers: [3, 4, 5, 7, 9], tokens: HOSTILE.slice(0, 8) },
     pin: "cell", free: [null, null], first: [7, 15], next: [5, 15], late: [9, 17],
     spot: ({ main }) => [main(), [normsLayout(normsFrame()).right - 2, 26]],
+  },
+  {
+    name: "landscape", view: landscape, state: (options) => ({ _frame: landscapeFrame(options) }), painted: true,
+    larger: { columns: 7, rows: 5, steps: [0, 10, 100, 200, 400, 900] },
+    pin: "step", free: 0, first: 400, next: 200, late: 900,
+    spot: ({ main }) => [main(), pixel(landscapeLayout(), [4 / 9, 2 / 3])],
   },
 ];
 

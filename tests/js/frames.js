@@ -222,3 +222,19 @@ export function normsFrame({
     marks: [[1, "1"], [16, "16"], [256, "256"]], ...scale(form, 1, 256, label), ...facts,
   };
 }
+
+// The value at column c of row r is c + 10 r, and xi is twice its column. At place t of the path xi is 2 t / 3, and alpha half of that.
+export function landscapeFrame({
+  columns = 4, rows = 3, missing = [], steps = [0, 10, 100, 200, 400], names = ["xi", "<img src=x>"], form = FORMS.DataView,
+  label = "loss", ...facts
+} = {}) {
+  const values = Array.from({ length: columns * rows }, (_, at) => (missing.includes(at) ? NaN : (at % columns) + 10 * Math.floor(at / columns)));
+  const [across, lines] = [steps.map((_, place) => (2 * place) / 3), [[0, 0.5, 1, 0.5], [0.25, 0, 0.25, 0.5, 0.25, 1]]];
+  const [whole, numbers] = [(found) => form(Int32Array.from(found)), (found) => form(Float32Array.from(found))];
+  return {
+    names: [...names], ends: [[0, 2 * columns - 2], [0, rows - 1]], ticks: [[[0, "0"], [1, String(2 * columns - 2)]], [[0, "0"], [0.5, "1"]]],
+    columns, values: numbers(values), lines: form(Uint16Array.from(lines.flat(), (part) => Math.round(part * 65535))), counts: whole([2, 3]),
+    levels: [[0.75, 0.5, "10"]], steps: whole(steps), path: numbers([...across, ...across.map((xi) => xi / 2)]),
+    ...scale(form, 0, 10 * rows, label), ...facts,
+  };
+}

@@ -5,7 +5,7 @@ import { afterEach, beforeEach } from "vitest";
 
 const STYLES = {
   fillStyle: "#000", strokeStyle: "#000", globalAlpha: 1, lineWidth: 1, font: "10px sans-serif",
-  textAlign: "start", textBaseline: "alphabetic", imageSmoothingEnabled: true, lineCap: "butt",
+  textAlign: "start", textBaseline: "alphabetic", imageSmoothingEnabled: true, lineCap: "butt", lineJoin: "miter",
 };
 const METHODS = [
   "arc", "beginPath", "clearRect", "clip", "closePath", "drawImage", "fill", "fillRect", "fillText", "lineTo", "moveTo",
