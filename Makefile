@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains sums clean
+.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains in-context induction sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -30,7 +30,7 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test node_modules/.installed
 	$(BIN)/nbtools fetch
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -n 2 --dist load
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser --durations=10
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
@@ -64,6 +64,14 @@ subspaces: $(VENV)/.test
 
 sinks: $(VENV)/.test
 	$(BIN)/python data/sinks/make.py
+	$(MAKE) sums
+
+in-context: $(VENV)/.test
+	$(BIN)/python data/in_context/make.py
+	$(MAKE) sums
+
+induction: $(VENV)/.test
+	$(BIN)/python data/induction/make.py
 	$(MAKE) sums
 
 circuits: $(VENV)/.test

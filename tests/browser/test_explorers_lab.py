@@ -119,6 +119,16 @@ def says(notebook, pattern: str, *, timeout: float = 120) -> None:
     notebook.page.wait_for_function(f"new RegExp({pattern!r}).test({SAYS})", timeout=1000 * timeout)
 
 
+def reaches(notebook, expression: str, expected: object) -> None:
+    """Ask the kernel until it has heard of what the page shows: a front end holds messages back while it is busy."""
+    found = None
+    for _ in range(50):
+        found = value(notebook, expression)
+        if found == expected:
+            return
+    assert found == expected
+
+
 def dress(page, theme: str) -> None:
     page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
     page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
@@ -371,7 +381,7 @@ def test_a_head_that_is_clicked_in_a_circuit_shows_where_it_looks(open_notebook)
     slider.focus()
     page.keyboard.press("PageUp")
     page.wait_for_function("document.querySelector('.nb-cut output').textContent === '0.104'")
-    assert value(notebook, "explorer.prompt, round(explorer.threshold, 3)") == (3, 0.104)
+    reaches(notebook, "explorer.prompt, round(explorer.threshold, 3)", (3, 0.104))
     assert value(notebook, "setattr(explorer, 'node', 'mlp29@END') or explorer.result.head") == "17.4"
     says(notebook, "mlp29: only heads have attention; below is still 17\\.4")
     dress(page, "Dark")
