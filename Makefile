@@ -4,13 +4,14 @@
 
 PYTHON ?= python3
 PIP_ARGS ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains in-context induction sums clean
+.PHONY: help lab model test unit browser series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains in-context induction sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -21,7 +22,8 @@ lab: $(VENV)/.notebook
 model: $(VENV)/.notebook
 	$(BIN)/nbtools fetch
 
-test: lint unit series
+test: lint unit
+	$(MAKE) -j2 --output-sync=line browser series WORKERS=1  # each keeps one core busy
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -30,11 +32,14 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test node_modules/.installed
 	$(BIN)/nbtools fetch
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
+
+browser: $(VENV)/.test
+	$(BIN)/nbtools fetch
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser --durations=10
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
-	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks -n 2 --dist loadfile \
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks -n $(WORKERS) --dist loadfile \
 	  --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with=notebooks/sanitize.cfg --nbval-cell-timeout=120 \
 	  --nbval-kernel-startup-timeout=120 --durations=10
