@@ -4,7 +4,6 @@
 
 PYTHON ?= python3
 PIP_ARGS ?=
-WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -22,8 +21,7 @@ lab: $(VENV)/.notebook
 model: $(VENV)/.notebook
 	$(BIN)/nbtools fetch
 
-test: lint unit
-	$(MAKE) -j2 --output-sync=line browser series WORKERS=1  # each keeps one core busy
+test: lint unit browser series
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -39,7 +37,7 @@ browser: $(VENV)/.test
 
 series: $(VENV)/.test
 	$(BIN)/nbtools fetch
-	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks -n $(WORKERS) --dist loadfile \
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks -n 2 --dist loadfile \
 	  --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with=notebooks/sanitize.cfg --nbval-cell-timeout=120 \
 	  --nbval-kernel-startup-timeout=120 --durations=10
