@@ -129,6 +129,12 @@ def reaches(notebook, expression: str, expected: object) -> None:
     assert found == expected
 
 
+def fits(page) -> None:
+    """Say that no output is wider than the page gives it room."""
+    outputs = "[...document.querySelectorAll('.jp-OutputArea-output')]"
+    assert page.evaluate(f"{outputs}.filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0
+
+
 def dress(page, theme: str) -> None:
     page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
     page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
@@ -301,10 +307,7 @@ def test_a_layer_that_lacks_the_direction_is_explained_and_a_narrow_page_holds_i
     assert value(notebook, "explorer.layer, explorer.result.layer") == (21, 20)
     page.set_viewport_size({"width": 640, "height": 2200})
     page.wait_for_function("document.querySelector('.nb-direction canvas').getBoundingClientRect().width < 300")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     shot(notebook, "subspace_narrow")
 
 
@@ -349,10 +352,7 @@ def test_clicked_tokens_are_looked_at_and_the_whole_task_follows(open_notebook, 
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.set_viewport_size({"width": 480, "height": 2000})
     page.wait_for_function("document.querySelector('.nb-strip').getBoundingClientRect().width < 400")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     shot(notebook, "pattern_edit_narrow")
 
 
@@ -389,10 +389,7 @@ def test_a_head_that_is_clicked_in_a_circuit_shows_where_it_looks(open_notebook)
     dress(page, "Light")
     page.set_viewport_size({"width": 640, "height": 2200})
     page.wait_for_function("document.querySelector('.nb-circuit canvas').getBoundingClientRect().width < 420")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     shot(notebook, "circuit_narrow")
 
 
@@ -426,10 +423,7 @@ def test_a_sink_is_changed_and_its_cost_seen_at_once(open_notebook, capsys):
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.set_viewport_size({"width": 500, "height": 2000})
     page.wait_for_function("document.querySelector('.nb-strip').getBoundingClientRect().width < 420")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     shot(notebook, "sinks_narrow")
 
 
@@ -479,10 +473,7 @@ def test_a_sink_forms_while_one_watches_and_stops_and_goes_on(open_notebook):
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.set_viewport_size({"width": 500, "height": 2000})
     page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     box(notebook, "variant").scroll_into_view_if_needed()
     shot(notebook, "training_narrow")
 
@@ -554,10 +545,7 @@ def test_a_plateau_and_a_jump_move_while_a_slider_is_dragged(open_notebook, caps
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.set_viewport_size({"width": 500, "height": 2000})
     page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     box(notebook, "landscape").scroll_into_view_if_needed()
     shot(notebook, "three_logits_narrow")
 
@@ -598,8 +586,5 @@ def test_attention_and_the_answer_follow_the_step_of_a_training_that_is_over(ope
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.set_viewport_size({"width": 500, "height": 2400})
     page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
-    wide = (
-        "[...document.querySelectorAll('.jp-OutputArea-output')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert page.evaluate(wide) == 0
+    fits(page)
     shot(notebook, "emergence_narrow")
