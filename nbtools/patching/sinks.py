@@ -117,10 +117,7 @@ def _hide(pattern: Pattern) -> None:
 
 
 def _clamping(model: TransformerBridge, read: Tokens, dimensions: Iterable[int] | None) -> dict[str, Edit]:
-    if dimensions is None:
-        found = massive_activations(model, read.ids[0])
-        dimensions = np.unique(found.dimension[found.position == 0]).tolist()
-    chosen = list(dimensions)
+    chosen = _massive_dimensions(model, read) if dimensions is None else list(dimensions)
     if not chosen or not all(0 <= dimension < model.cfg.d_model for dimension in chosen):
         msg = (
             f"expected dimensions of the residual stream from 0 to {model.cfg.d_model - 1}, got {chosen}: this prompt "
@@ -129,6 +126,12 @@ def _clamping(model: TransformerBridge, read: Tokens, dimensions: Iterable[int] 
         raise InputError(msg)
     clamp = partial(_clamp, dimensions=chosen)
     return {stream_hook(layer): clamp for layer in range(model.cfg.n_layers)}
+
+
+def _massive_dimensions(model: TransformerBridge, read: Tokens) -> list[int]:
+    """Give the dimensions of massive activations at the first token of the first prompt."""
+    found = massive_activations(model, read.ids[0])
+    return np.unique(found.dimension[found.position == 0]).tolist()
 
 
 def _clamp(stream: Stream, dimensions: list[int]) -> None:
@@ -212,8 +215,7 @@ def sink_costs(
     read, kinds = tokens(model, prompt), list(kinds)
     _check(read, kinds, start, batch)
     if "clamped" in kinds and dimensions is None:
-        found = massive_activations(model, read.ids[0])
-        dimensions = np.unique(found.dimension[found.position == 0]).tolist()
+        dimensions = _massive_dimensions(model, read)
     options = {"token": token, "dimensions": dimensions}
     parts = [tokens(model, read.ids[first : first + batch]) for first in range(0, len(read.ids), batch)]
     rows = {
