@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ __all__ = ["EMBEDDED", "load"]
 
 EMBEDDED = "SmolLM2-135M"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_READ = ("*.json", "*.safetensors", "*.model", "*.txt")  # of a branch
 _HEADROOM = 0.7  # share of the free memory that float32 weights may take
 
 
 def load(
     name: str | Path = EMBEDDED,
     *,
+    checkpoint: int | str | None = None,
     device: str | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = True,
@@ -37,6 +40,10 @@ def load(
     name
         ``"SmolLM2-135M"``, the embedded model, which works offline after its first fetch;
         a folder written by ``save_pretrained``; or a Hugging Face name such as ``"gpt2"``.
+    checkpoint
+        The model as it was in its training, at a step: the branch ``step3000`` of a Hugging Face name for 3000, as
+        ``EleutherAI/pythia-70m`` has them from ``step0`` to ``step143000``, or the folder ``checkpoint-3000`` in a
+        folder, as the Trainer of transformers writes it. A string is the name of a branch or of a folder within.
     device
         By default CUDA where there is one, otherwise the CPU. MPS only where TransformerLens
         allows it (``TRANSFORMERLENS_ALLOW_MPS=1``): it has been silently wrong there.
@@ -54,7 +61,7 @@ def load(
     Raises
     ------
     UnknownModelError
-        If there is no such folder and no such name, or it is not cached and there is no network.
+        If there is no such folder, name or checkpoint, or it is not cached and there is no network.
     ModelError
         If TransformerLens has no adapter for this architecture.
     FetchError, ChecksumError
@@ -66,7 +73,7 @@ def load(
     >>> model.cfg.n_layers, model.cfg.n_heads, model.training
     (30, 9, False)
     """
-    where = _folder_or_name(name, progress=progress)
+    where = _folder_or_name(name, checkpoint, progress=progress)
     config = _config(where, name)
     device = device or _best_device()
     tokenizer = _tokenizer(where)
@@ -74,22 +81,56 @@ def load(
     if tokenizer is not None:
         model.cfg.default_prepend_bos = _adds_bos(tokenizer)
     model.cfg.dtype = next(model.parameters()).dtype
-    model.cfg.model_name = Path(name).name if Path(where).is_dir() else str(name)
+    own = Path(name).name if _is_folder(name) else str(name)
+    model.cfg.model_name = own if checkpoint is None else f"{own} at {_spelt(name, checkpoint)}"
     return model.eval()
 
 
-def _folder_or_name(name: str | Path, *, progress: bool) -> str:
-    if str(name) == EMBEDDED:
-        return str(embedded.fetch(progress=progress))
-    path = Path(name).expanduser()
-    if isinstance(name, Path) or str(name).startswith((".", "/", "~", os.sep)) or path.is_dir():
-        if not (path / "config.json").is_file():
-            msg = (
-                f"{str(name)!r} is not a model folder: expected a folder with config.json, as save_pretrained writes it"
-            )
-            raise UnknownModelError(msg)
-        return str(path)
-    return str(name)
+def _folder_or_name(name: str | Path, checkpoint: int | str | None, *, progress: bool) -> str:
+    if name == EMBEDDED:
+        return _within(embedded.fetch(progress=progress), name, checkpoint)
+    if _is_folder(name):
+        return _within(Path(name).expanduser(), name, checkpoint)
+    return str(name) if checkpoint is None else _fetch_branch(str(name), _spelt(name, checkpoint), progress=progress)
+
+
+def _is_folder(name: str | Path) -> bool:
+    return isinstance(name, Path) or name.startswith((".", "/", "~", os.sep)) or Path(name).is_dir()
+
+
+def _spelt(name: str | Path, checkpoint: int | str) -> str:
+    """Give the branch or the folder of a step."""
+    return (
+        checkpoint if isinstance(checkpoint, str) else ("checkpoint-" if _is_folder(name) else "step") + str(checkpoint)
+    )
+
+
+def _within(folder: Path, name: str | Path, checkpoint: int | str | None) -> str:
+    """Give the folder of a checkpoint in a folder, or the folder itself."""
+    found = folder if checkpoint is None else folder / _spelt(name, checkpoint)
+    if not (found / "config.json").is_file():
+        there = sorted((known.parent.name for known in folder.glob("*/config.json")), key=_by_step)
+        more = f"; checkpoints in {str(folder)!r}: {', '.join(there)}" if there else ""
+        msg = f"{str(found)!r} is not a model folder: expected a folder with config.json, as save_pretrained writes it"
+        raise UnknownModelError(msg + more)
+    return str(found)
+
+
+def _by_step(name: str) -> tuple[int, str]:
+    step = name.rpartition("-")[2]
+    return int(step) if step.isdecimal() else -1, name
+
+
+def _fetch_branch(name: str, branch: str, *, progress: bool) -> str:
+    """Fetch all of a branch but pickles, and give the folder: what is loaded by name takes its tokenizer from main."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        with nullcontext() if progress else quiet():
+            return snapshot_download(name, revision=branch, allow_patterns=_READ)
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise UnknownModelError(_unknown(f"{name}, branch {branch}", error)) from error
 
 
 def _config(where: str, name: str | Path) -> PretrainedConfig:

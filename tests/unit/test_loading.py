@@ -156,6 +156,38 @@ def test_an_architecture_that_cannot_be_hooked_is_explained(tmp_path):
         nb.load(tmp_path / "mine")
 
 
+def test_a_step_of_a_training_in_a_folder_loads(tmp_path):
+    for step in (5, 500, 1000):
+        module = saved(tmp_path / f"checkpoint-{step}")
+    bridge = nb.load(tmp_path, checkpoint=500)
+    with torch.no_grad():
+        expected = module(torch.tensor([[1, 2, 3]])).logits
+    torch.testing.assert_close(nb.runs.forward(bridge, [1, 2, 3]).logits, expected, atol=1e-5, rtol=0)
+    assert bridge.cfg.model_name == f"{tmp_path.name} at checkpoint-500"
+    assert nb.load(tmp_path, checkpoint="checkpoint-5").cfg.model_name.endswith("at checkpoint-5")
+    with pytest.raises(UnknownModelError, match=r"checkpoint-7.*checkpoint-5, checkpoint-500, checkpoint-1000"):
+        nb.load(tmp_path, checkpoint=7)
+
+
+def test_a_branch_of_a_hugging_face_name_loads(tmp_path, monkeypatch):
+    """Two branches in a cache as huggingface_hub writes it: a name for the commit, and the files of each commit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--somebody--neox"
+    (repository / "refs").mkdir(parents=True)
+    for at, step in enumerate(("step0", "step3000")):
+        (repository / "refs" / step).write_text(str(at) * 40)
+        torch.manual_seed(at)
+        module, _ = _module("neox")
+        module.save_pretrained(repository / "snapshots" / (str(at) * 40))
+    bridge = nb.load("somebody/neox", checkpoint=3000)
+    with torch.no_grad():
+        expected = module.eval()(torch.tensor([[1, 2, 3]])).logits
+    torch.testing.assert_close(nb.runs.forward(bridge, [1, 2, 3]).logits, expected, atol=1e-5, rtol=0)
+    assert bridge.cfg.model_name == "somebody/neox at step3000"
+    with pytest.raises(UnknownModelError, match="no model 'somebody/neox, branch step7'"):
+        nb.load("somebody/neox", checkpoint=7)
+
+
 @pytest.mark.gpu
 @pytest.mark.model
 def test_cuda_gives_the_numbers_of_the_cpu(model):
