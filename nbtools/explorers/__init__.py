@@ -2,6 +2,7 @@
 
 from nbtools.explorers.attention import AttentionExplorer, attention
 from nbtools.explorers.circuit import CircuitExplorer, CircuitResult, circuit
+from nbtools.explorers.data_regimes import DataRegimesExplorer, data_regimes
 from nbtools.explorers.emergence import EmergenceExplorer, emergence
 from nbtools.explorers.logit_lens import LogitLensExplorer, logit_lens
 from nbtools.explorers.patching import PatchingExplorer, patching
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionExplorer",
     "CircuitExplorer",
     "CircuitResult",
+    "DataRegimesExplorer",
     "EmergenceExplorer",
     "LogitLensExplorer",
     "PatchingExplorer",
@@ -28,6 +30,7 @@ __all__ = [
     "TrainingExplorer",
     "attention",
     "circuit",
+    "data_regimes",
     "emergence",
     "logit_lens",
     "patching",

@@ -14,7 +14,7 @@ import scrubber, { layout as scrubberLayout } from "../../nbtools/views/scrubber
 import tokenStrip from "../../nbtools/views/token_strip/token_strip.js";
 import {
   FORMS, HOSTILE, attentionState, barsFrame, circuitFrame, directionFrame, gridFrame, landscapeFrame, lensFrame, normsFrame, patchFrame,
-  scrubberFrame, stripFrame,
+  scrubberFrame, settingsFrame, stripFrame,
 } from "./frames.js";
 import { click, drawings, hover, leave, mount, paired, picture, press, smuggled, tap } from "./stage.js";
 
@@ -31,6 +31,11 @@ const VIEWS = [
     name: "head grid", view: headGrid, state: (options) => ({ _frame: gridFrame(options) }), painted: true,
     larger: { layers: [4, 5, 6, 7, 8, 9], heads: [0, 1, 2, 3] },
     pin: "selected", free: [], first: ["4.0"], next: ["5.0"], late: ["9.3"], spot: ({ main }) => [main(), [29, 19]],
+  },
+  {
+    name: "grid of settings", view: headGrid, state: (options) => ({ _frame: settingsFrame(options) }), painted: true,
+    larger: { layers: ["4", "2", "1"], heads: ["0.5", "16", "1024", "2048"] },
+    pin: "selected", free: [], first: ["4, 0.5"], next: ["2, 0.5"], late: ["1, 2048"], spot: ({ main }) => [main(), [70, 36]],
   },
   {
     name: "attention", view: attention, state: attentionState, painted: true,

@@ -36,6 +36,14 @@ export function gridFrame({ layers = [4, 5, 6, 7, 8], heads = [0, 1, 2], missing
   return { layers: [...layers], heads: [...heads], values: form(Float32Array.from(names, value)), ...scale(form, -10, 10, label) };
 }
 
+// The cell of row r and column c has value 2 r + c / 2, from -10 to 10; one has no value.
+export function settingsFrame({ layers = ["4", "2"], heads = ["0.5", "16", "1024"], missing = [1], form = FORMS.DataView, label = "accuracy" } = {}) {
+  const values = Float32Array.from(layers.flatMap((_, row) => heads.map((_, column) => 2 * row + column / 2)));
+  for (const at of missing) values[at] = NaN;
+  const notes = Array.from(values, (_, at) => (at % 2 ? "" : `note ${at}`));
+  return { layers: [...layers], heads: [...heads], names: ["burstiness", "classes"], notes, values: form(values), ...scale(form, -10, 10, label) };
+}
+
 // What a query of a head gives to a key, 0 to 255: most to key (head + query) % (query + 1).
 export const level = (head, query, key) => (key > query ? 0 : key === (head + query) % (query + 1) ? 255 - 10 * head : 20 + key);
 

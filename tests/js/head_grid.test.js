@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import view, { cellAt, layout, moved, picked } from "../../nbtools/views/head_grid/head_grid.js";
-import { colour, gridFrame } from "./frames.js";
+import view, { cellAt, layout, moved, picked, settled } from "../../nbtools/views/head_grid/head_grid.js";
+import { colour, gridFrame, settingsFrame } from "./frames.js";
 import { click, frames, hover, leave, mount, picture, press, tap, written } from "./stage.js";
 
 // Five layers by three heads: cells of 26 pixels, after 28 on the left and 18 above.
@@ -106,4 +106,57 @@ test("once the mouse has let go, all picked heads are read out; a key brings the
   expect([frames(stage.main()), stage.read()]).toEqual([[ring(1, 0), ring(4, 2)], "5.0  5.00   8.2  8.02"]);
   press(stage.main(), "ArrowLeft");
   expect([frames(stage.main()).at(-1), stage.read()]).toEqual([ring(4, 1), "8.1  8.01"]);
+});
+
+// Two rows by three columns: cells of 44 pixels, after 68 on the left for "burstiness" and 34 above for two lines.
+const settings = (options, selected = []) => mount(view, { _frame: settingsFrame(options), selected, title: "" });
+const middle = (row, column) => [68 + 44 * column + 22, 34 + 44 * row + 22];
+const framedCell = (row, column) => [67.5 + 44 * column, 33.5 + 44 * row, 44, 44];
+
+test("settings have larger cells than heads, and room for their names", () => {
+  expect(settled(settingsFrame())).toEqual({ margin: { left: 68, top: 34, right: 2, bottom: 2 }, most: 44, across: 380 });
+  const sizes = settled({ names: ["b", "classes"], layers: ["1024", "2"] });
+  expect([sizes.margin.left, layout(2, 3, sizes).width, layout(2, 20, sizes).cell, layout(20, 3, sizes).cell]).toEqual([35, 169, 19, 21]);
+  expect(Object.values(cellAt(layout(2, 3, sizes), 35 + 45, 34 + 43, sizes.margin))).toEqual([0, 1]);
+});
+
+test("both settings and all their values are named, and each cell has its number on its colour", () => {
+  const stage = settings();
+  expect(written(stage.main())).toEqual(["4", "2", "burstiness", "0.5", "16", "1024", "classes", "0.000", "1.00", "2.00", "2.50", "3.00"]);
+  const texts = picture(stage.main(), "fillText");
+  expect(texts.slice(2, 4).map(({ args }) => args)).toEqual([["burstiness", 63, 25], ["0.5", 90, 25]]);
+  expect(texts.slice(-1)).toMatchObject([{ args: ["3.00", ...middle(1, 2), 40], fillStyle: "#000" }]);
+  expect(picture(stage.main(), "fillRect").at(-1)).toMatchObject({ args: [156, 78, 43, 43], fillStyle: colour(166) });
+  expect(stage.main().getAttribute("aria-label")).toBe("accuracy: 2 of burstiness, 3 of classes");
+  expect(stage.main().getAttribute("aria-roledescription")).toBe("grid of settings");
+  const heads = Array.from({ length: 12 }, (_, at) => String(at));
+  expect(written(settings({ heads }).main()).at(-1)).toBe("classes"); // no room for numbers
+});
+
+test("a cell of settings is read out in words, with its note", () => {
+  const stage = settings({}, ["2, 1024"]);
+  expect([frames(stage.main()), stage.read()]).toEqual([[framedCell(1, 2)], "burstiness 2, classes 1024: 3.00"]);
+  hover(stage.main(), middle(0, 0));
+  expect(stage.read()).toBe("burstiness 4, classes 0.5: 0.000 (note 0)");
+  hover(stage.main(), middle(0, 1));
+  expect(stage.read()).toBe("burstiness 4, classes 16: undefined");
+});
+
+test("a click or a key picks a cell of settings by the values of its row and column", () => {
+  const stage = settings();
+  click(stage.main(), middle(1, 0));
+  expect(selected(stage)).toEqual(["2, 0.5"]);
+  press(stage.main(), "ArrowRight");
+  press(stage.main(), "Enter");
+  expect(selected(stage)).toEqual(["2, 16"]);
+  stage.model.receive({ selected: ["3, 16", "4, 16"] }); // one is not here
+  expect(frames(stage.main())).toEqual([framedCell(0, 1)]);
+});
+
+test("one place may show heads, then settings", () => {
+  const stage = show();
+  stage.model.receive({ _frame: settingsFrame(), selected: ["4, 16"] });
+  expect([frames(stage.main()), stage.find(".nb-settings") !== null]).toEqual([[framedCell(0, 1)], true]);
+  stage.model.receive({ _frame: gridFrame(), selected: ["5.0"] });
+  expect([frames(stage.main()), stage.find(".nb-settings")]).toEqual([[ring(1, 0)], null]);
 });

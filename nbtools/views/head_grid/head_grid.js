@@ -1,19 +1,27 @@
 import {
-  FONT, bytes, floats, follow, framed, hatch, keyboardOn, keys, legend, node, number, paint, put, repaint, shade, sized, theme,
+  FONT, bytes, floats, follow, framed, hatch, ink, keyboardOn, keys, legend, node, number, paint, put, repaint, shade, sized, theme,
 } from "../shared.js";
 
 const MARGIN = { left: 28, top: 18, right: 2, bottom: 2 };
+const HEADS = { margin: MARGIN, most: 26, across: 560 };
+const ROOM = 32; // of a cell in which its number is written
 
-// Cells are square, as large as a view of 420 by 560 pixels allows.
-export function layout(rows, columns) {
-  const cell = Math.max(7, Math.min(26, Math.floor(Math.min(420 / rows, 560 / columns))));
-  const width = MARGIN.left + columns * cell + MARGIN.right;
-  return { cell, rows, columns, width, height: MARGIN.top + rows * cell + MARGIN.bottom };
+// Where rows and columns are settings their names are written as well, and there are few cells: they are larger.
+export function settled({ names, layers }) {
+  const longest = Math.max(...[names[0], ...layers].map((text) => text.length));
+  return { margin: { ...MARGIN, left: 12 + Math.ceil(5.6 * longest), top: 34 }, most: 44, across: 380 };
 }
 
-export function cellAt(box, x, y) {
-  const row = Math.floor((y - MARGIN.top) / box.cell);
-  const column = Math.floor((x - MARGIN.left) / box.cell);
+// Cells are square, as large as a view of 420 by 560 pixels allows.
+export function layout(rows, columns, { margin, most, across } = HEADS) {
+  const cell = Math.max(7, Math.min(most, Math.floor(Math.min(420 / rows, across / columns))));
+  const width = margin.left + columns * cell + margin.right;
+  return { cell, rows, columns, width, height: margin.top + rows * cell + margin.bottom };
+}
+
+export function cellAt(box, x, y, margin = MARGIN) {
+  const row = Math.floor((y - margin.top) / box.cell);
+  const column = Math.floor((x - margin.left) / box.cell);
   return row >= 0 && row < box.rows && column >= 0 && column < box.columns ? { row, column } : null;
 }
 
@@ -33,27 +41,32 @@ export function picked(selected, name, adding) {
 const every = (count, cell) => Math.max(1, Math.ceil(14 / cell), Math.ceil(count / 60));
 
 function render({ model, el, signal }) {
-  const canvas = node("canvas", { tabindex: "0", role: "application", "aria-roledescription": "grid of heads" });
+  const canvas = node("canvas", { tabindex: "0", role: "application" });
   const root = node("div", { class: "nb nb-grid" }, canvas);
   el.append(root);
   const around = framed(model, root, signal);
   const keyboard = keyboardOn(canvas, signal);
-  let frame, values, lut, box;
+  let frame, values, lut, box, margin;
   let hovered = null;
   let cursor = { row: 0, column: 0 };
 
-  const name = ({ row, column }) => `${frame.layers[row]}.${frame.heads[column]}`;
+  const name = ({ row, column }) => [frame.layers[row], frame.heads[column]].join(frame.names ? ", " : ".");
   const value = ({ row, column }) => values[row * box.columns + column];
 
   function rebuild() {
     frame = model.get("_frame");
     values = floats(frame.values);
     lut = bytes(frame.lut);
-    box = layout(frame.layers.length, frame.heads.length);
+    root.classList.toggle("nb-settings", Boolean(frame.names));
+    const sizes = frame.names ? settled(frame) : HEADS;
+    margin = sizes.margin;
+    box = layout(frame.layers.length, frame.heads.length, sizes);
     hovered = null;
     cursor = { row: Math.min(cursor.row, box.rows - 1), column: Math.min(cursor.column, box.columns - 1) };
     around.key(legend(frame));
-    canvas.setAttribute("aria-label", `${frame.label || "values"}: ${box.rows} layers, ${box.columns} heads`);
+    const counts = frame.names ? `${box.rows} of ${frame.names[0]}, ${box.columns} of ${frame.names[1]}` : `${box.rows} layers, ${box.columns} heads`;
+    canvas.setAttribute("aria-label", `${frame.label || "values"}: ${counts}`);
+    canvas.setAttribute("aria-roledescription", frame.names ? "grid of settings" : "grid of heads");
     draw();
   }
 
@@ -75,22 +88,27 @@ function render({ model, el, signal }) {
     context.textBaseline = "middle";
     context.textAlign = "right";
     for (let row = 0; row < box.rows; row += every(box.rows, box.cell))
-      context.fillText(frame.layers[row], MARGIN.left - 5, MARGIN.top + (row + 0.5) * box.cell);
+      context.fillText(frame.layers[row], margin.left - 5, margin.top + (row + 0.5) * box.cell);
+    if (frame.names) context.fillText(frame.names[0], margin.left - 5, margin.top - 9);
     context.textAlign = "center";
     for (let column = 0; column < box.columns; column += every(box.columns, box.cell))
-      context.fillText(frame.heads[column], MARGIN.left + (column + 0.5) * box.cell, MARGIN.top / 2);
+      context.fillText(frame.heads[column], margin.left + (column + 0.5) * box.cell, margin.top - 9);
+    if (frame.names) context.fillText(frame.names[1], margin.left + (box.columns * box.cell) / 2, 8);
   }
 
   function cell(context, colours, at) {
-    const [x, y] = [MARGIN.left + at.column * box.cell, MARGIN.top + at.row * box.cell];
+    const [x, y] = [margin.left + at.column * box.cell, margin.top + at.row * box.cell];
     const index = shade(value(at), frame.vmin, frame.vmax);
     if (index < 0) return hatch(context, x, y, box.cell - 1, box.cell - 1, colours.line);
     context.fillStyle = paint(lut, index);
     context.fillRect(x, y, box.cell - 1, box.cell - 1);
+    if (!frame.names || box.cell < ROOM) return;
+    context.fillStyle = ink(lut, index);
+    context.fillText(number(value(at)), x + box.cell / 2, y + box.cell / 2, box.cell - 4);
   }
 
   function place(head) {
-    const [layer, column] = head.split(".").map(Number);
+    const [layer, column] = frame.names ? head.split(", ") : head.split(".").map(Number);
     return { row: frame.layers.indexOf(layer), column: frame.heads.indexOf(column) };
   }
 
@@ -98,18 +116,23 @@ function render({ model, el, signal }) {
     if (row < 0 || column < 0) return; // a link may pin a head that is not here
     context.strokeStyle = colour;
     context.lineWidth = width;
-    context.strokeRect(MARGIN.left + column * box.cell - 0.5, MARGIN.top + row * box.cell - 0.5, box.cell, box.cell);
+    context.strokeRect(margin.left + column * box.cell - 0.5, margin.top + row * box.cell - 0.5, box.cell, box.cell);
   }
 
   function readout(active) {
     const shown = active ? [active] : model.get("selected").map(place).filter(({ row, column }) => row >= 0 && column >= 0);
-    return shown.map((at) => `${name(at)}  ${number(value(at))}`).join("   ");
+    return shown.map(frame.names ? described : (at) => `${name(at)}  ${number(value(at))}`).join("   ");
+  }
+
+  function described(at) {
+    const [note, [row, column]] = [frame.notes[at.row * box.columns + at.column], frame.names];
+    return `${row} ${frame.layers[at.row]}, ${column} ${frame.heads[at.column]}: ${number(value(at))}${note && ` (${note})`}`;
   }
 
   const pick = (at, adding) => put(model, "selected", picked(model.get("selected"), name(at), adding));
   const listen = (event, handle) => canvas.addEventListener(event, handle, { signal });
   listen("pointermove", (event) => {
-    hovered = cellAt(box, event.offsetX, event.offsetY);
+    hovered = cellAt(box, event.offsetX, event.offsetY, margin);
     draw();
   });
   listen("pointerleave", () => {
@@ -117,7 +140,7 @@ function render({ model, el, signal }) {
     draw();
   });
   listen("click", (event) => {
-    const at = cellAt(box, event.offsetX, event.offsetY);
+    const at = cellAt(box, event.offsetX, event.offsetY, margin);
     if (!at) return;
     cursor = at;
     pick(at, event.shiftKey);

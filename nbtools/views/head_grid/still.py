@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nbtools.naming import Head, head_label
-from nbtools.views.pictures import ACCENT, Drawing, colours_of, mark_undefined, scale_bar, ticks_every
+from nbtools.views.pictures import ACCENT, Drawing, colours_of, ink_on, mark_undefined, scale_bar, ticks_every
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from nbtools.views.colour import Scale
 
-__all__ = ["grid_drawing"]
+__all__ = ["grid_drawing", "settings_drawing"]
 
-_CELL = 0.17  # inches
+_CELL, _SETTING = 0.17, 0.42  # inches
+_LETTER = 0.065  # inches, of a value beside its row
 
 
 def grid_drawing(
@@ -58,3 +60,42 @@ def _frame(axes: Axes, row: int, column: int, name: str) -> None:
     )
     side = axes.get_xlim()[1] + 0.2
     axes.text(side, row, name, fontsize=8, color=ACCENT, va="center", ha="left", fontweight="bold")
+
+
+def settings_drawing(
+    values: np.ndarray,
+    names: tuple[str, str],
+    texts: tuple[Sequence[str], Sequence[str]],
+    scale: Scale,
+    selected: list[tuple[int, int]],
+) -> Drawing:
+    """Draw the values of one setting × those of another, with the numbers; picked cells, by place, are framed."""
+    rows, columns = values.shape
+    left = 0.15 + _LETTER * max(map(len, [names[0], *texts[0]]))
+    width, height = left + max(columns * _SETTING, 2.0) + 0.1, rows * _SETTING + 0.85
+
+    def draw(figure: FigureBase) -> None:
+        box = (left / width, 0.35 / height, columns * _SETTING / width, rows * _SETTING / height)
+        axes = figure.add_axes(box)
+        _draw_numbers(axes, values, scale)
+        _label(axes, list(texts[0]), list(texts[1]))
+        axes.set_xlabel(names[1], fontsize=8)
+        axes.set_ylabel("")
+        axes.annotate(
+            names[0], (0, 1), (-4, 4), xycoords="axes fraction", textcoords="offset points", ha="right", fontsize=8
+        )
+        for row, column in selected:
+            _frame(axes, row, column, "")
+        scale_bar(figure, scale, (0.55 / width, 0.1 / height, 0.9 / width, 0.1 / height))
+
+    return Drawing(width, height, draw)
+
+
+def _draw_numbers(axes: Axes, values: np.ndarray, scale: Scale) -> None:
+    """Draw each cell on its colour, and its number in it."""
+    colours = colours_of(values, scale)
+    axes.imshow(colours, aspect="auto", interpolation="nearest")
+    mark_undefined(axes, values)
+    for row, column in np.argwhere(np.isfinite(values)):
+        ink = ink_on(colours[row, column])
+        axes.text(column, row, f"{values[row, column]:.2f}", fontsize=7, color=ink, ha="center", va="center")
