@@ -3,10 +3,11 @@
 Run with ``python benchmarks/three_logits.py``. One JSON line per figure. A real mouse drags the handle of a slider from
 one end to the other, in moves of which each chooses another value, and waits each time for what it did.
 
-- *redrawn* runs from the time of the mouse event, as the browser gives it, until the frame of the screen after both
-  pictures were drawn. In between lie the way to the kernel, a training of 6000 steps from the first to the last, the
-  landscape, and the way back.
-- *in the kernel* is what setting the same values in Python takes, without a page.
+- *redrawn* runs from the time of the mouse event, as the browser gives it, until the frame of the screen in which both
+  pictures were drawn is over. In between lie a training of 6000 steps from the first to the last and the landscape, all
+  of it in the page.
+- *in the kernel* is what setting the same values in Python takes, without a page; it follows the page, and holds
+  nothing up there.
 - *training* is what `nbtools.training.three_logits` takes of that.
 
 There is no GPU: the canvas is painted by the processor.
@@ -28,26 +29,11 @@ from playwright.sync_api import Page, sync_playwright
 from nbtools import explorers
 from nbtools.training import three_logits
 from tests.browser.conftest import CHROMIUM_FLAGS, Lab, Notebook, find_chromium
+from tests.browser.test_explorers_lab import REDRAWN, moved
 
 TARGET = 50
 SLIDERS = {"pairs N": 24, "start xi": 40}
 CELL = "import nbtools as nb\nexplorer = nb.explorers.three_logits(8, 64)\nexplorer"
-WATCH = """() => {
-    const pictures = [...document.querySelectorAll('.nb canvas[role=application]')];
-    const clear = CanvasRenderingContext2D.prototype.clearRect;
-    const waiting = new Set();
-    let begun = null;
-    window.arm = () => {
-        [window.took, begun] = [null, null];
-        pictures.forEach((picture) => waiting.add(picture));
-    };
-    addEventListener('pointermove', (event) => (begun ??= event.timeStamp), { capture: true });
-    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
-        if (begun !== null && waiting.delete(this.canvas) && !waiting.size)
-            requestAnimationFrame(() => setTimeout(() => (window.took = performance.now() - begun)));
-        return clear.apply(this, box);
-    };
-}"""
 
 
 def report(figure: str, values: list[float], **facts: Any) -> None:
@@ -59,18 +45,14 @@ def report(figure: str, values: list[float], **facts: Any) -> None:
 
 def dragged(page: Page, name: str, moves: int) -> list[float]:
     """Drag a slider to and fro, and give the milliseconds that each move took."""
-    slider = page.locator(".widget-hslider", has_text=name).locator(".noUi-base")
-    where, handle = slider.bounding_box(), page.locator(".widget-hslider", has_text=name).locator(".noUi-handle")
-    knob = handle.bounding_box()
-    y, found = knob["y"] + knob["height"] / 2, []
-    page.mouse.move(knob["x"] + knob["width"] / 2, y)
+    slider = page.get_by_role("slider", name=name)
+    where, part = slider.bounding_box(), slider.evaluate("input => input.value / input.max")
+    left, wide, y = where["x"] + 8, where["width"] - 16, where["y"] + where["height"] / 2
+    found = []
+    page.mouse.move(left + part * wide, y)
     page.mouse.down()
     for move in range(moves):
-        part = 0.1 + 0.8 * (move + 1) / moves
-        page.evaluate("arm()")
-        page.mouse.move(where["x"] + part * where["width"], y)
-        page.wait_for_function("window.took !== null", polling=20)
-        found.append(page.evaluate("window.took"))
+        found.append(moved(page, left + (0.1 + 0.8 * (move + 1) / moves) * wide, y))
     page.mouse.up()
     return found[1:]
 
@@ -98,7 +80,7 @@ def main() -> None:
             notebook = Notebook(page, lab, lab.write("drag.ipynb", CELL))
             notebook.run_all()
             page.locator(".nb-landscape canvas[role]").wait_for()
-            page.evaluate(WATCH)
+            page.evaluate(REDRAWN)
             for slider, moves in SLIDERS.items():
                 dragged(page, slider, moves)  # warm up
                 report(f"redrawn, {slider}", dragged(page, slider, moves), target_ms=TARGET, moves=moves - 1)

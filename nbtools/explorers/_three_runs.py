@@ -1,4 +1,8 @@
-"""What the explorer of three nested logits runs: a training, the steps of it that are drawn, and its landscape."""
+"""What the explorer of three nested logits depends on and trains, and its still picture.
+
+The page trains and draws by itself, in views/three_logits: what is here is for Python, and for where no script runs.
+Two languages hold one formula, and tests/unit/test_three_logits_page.py holds them together.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,14 @@ import xarray as xr
 
 from nbtools.errors import InputError
 from nbtools.training.three_logits import ThreeLogits, three_logits
+from nbtools.views.colour import Scale, scale_for
+from nbtools.views.landscape.reading import read_surface
+from nbtools.views.landscape.still import landscape_drawing
+from nbtools.views.pictures import Drawing, stacked, titled
+from nbtools.views.scrubber.reading import read_history
+from nbtools.views.scrubber.still import scrubber_drawing
 
-__all__ = ["PLANES", "SCALES", "Course", "Setting", "burstinesses", "check_setting"]
+__all__ = ["PLANES", "SCALES", "SHADES", "Course", "Setting", "burstinesses", "check_setting", "top_of"]
 
 PLANES: dict[str, tuple[str, str, str]] = {  # across, up, and the parameter that is held
     "xi, alpha": ("xi", "alpha", "beta"),
@@ -19,9 +29,10 @@ PLANES: dict[str, tuple[str, str, str]] = {  # across, up, and the parameter tha
     "xi, beta": ("xi", "beta", "alpha"),
 }
 SCALES = ("linear", "log")
-_CURVES = ("probability", "loss", "q1", "q2", "xi", "alpha", "beta")
-_ENDS = {"probability": {"vmin": 0, "vmax": 1}, "q1": {"vmin": 0, "vmax": 1}, "q2": {"vmin": 0, "vmax": 1}}
-_DRAWN = 400  # steps, at most
+SHADES = Scale("viridis", 0.0, 1.0, "")
+_CURVES = {"probability": "P"} | {name: name for name in ("loss", "q1", "q2", "xi", "alpha", "beta")}
+_ENDS = {name: {"vmin": 0, "vmax": 1} for name in ("probability", "q1", "q2")}
+_EVEN, _GROWING = 1200, 600  # steps that are drawn, at most
 _MOST_STEPS = 100_000  # half a second
 _GRID, _LEAST, _BEYOND = 48, 4.0, 0.08  # points of a landscape each way; how wide it is at least; how far it goes on
 _SLICE = {"long_name": "loss in nats"}
@@ -110,18 +121,21 @@ class Course:
         """Whether training changes anything."""
         return bool(self.setting.model.gradient(self.setting.start).any())
 
-    def drawn(self, keep: int) -> xr.Dataset:
-        """Give the curves at some steps: close together where they bend, and with the step to keep among them."""
-        values = np.stack([self.result[name].values for name in _CURVES])
-        steps = np.arange(values.shape[1])
-        ways = np.abs(np.diff(np.stack([*values, steps, np.log1p(steps)]), axis=1))
-        ways /= np.maximum(ways.sum(1, keepdims=True), np.finfo(float).tiny)
-        gone = np.concatenate([[0], ways.sum(0).cumsum()])
-        chosen = np.interp(np.linspace(0, gone[-1], _DRAWN - 2), gone, steps).round().astype(int)
-        places = np.unique([*chosen, min(keep, steps[-1]), self.half or 0])
-        attrs = {name: {**self.result[name].attrs, **_ENDS.get(name, {})} for name in _CURVES}
-        curves = {name: ("step", row[places], attrs[name]) for name, row in zip(_CURVES, values, strict=True)}
-        return xr.Dataset(curves, {"step": places})
+    @property
+    def notes(self) -> dict[str, str]:
+        """What each curve is, at length."""
+        return {name: self.result[name].attrs["long_name"] for name in _CURVES}
+
+    def drawing(self, plane: str, scale: str, step: int, title: str) -> Drawing:
+        """Give the still picture: the landscape, titled, and below it the curves, both at a step."""
+        values, last = self.surface(plane, step), self.setting.steps
+        places = {0, step, *np.linspace(0, last, _EVEN).astype(int), *np.geomspace(1, last, _GROWING).astype(int)}
+        some = self.result.isel(step=sorted(places))
+        some = some.assign({name: some[name].assign_attrs(ends) for name, ends in _ENDS.items()})
+        surface = read_surface(values, some, None)
+        shades = scale_for(surface.values, cmap=None, vmin=0, vmax=top_of(values), label=surface.label)
+        curves = scrubber_drawing(read_history(some, None, None, _CURVES, scale, None), SHADES, step)
+        return stacked([[titled(landscape_drawing(surface, shades, step), title)], [curves]])
 
     def surface(self, plane: str, step: int) -> xr.DataArray:
         """Give the loss around the whole path, the third parameter as it is at a step."""
@@ -136,6 +150,11 @@ class Course:
     def held(self, plane: str, step: int) -> float:
         """Give what the third parameter is at a step."""
         return float(self.result[PLANES[plane][2]].values[step])
+
+
+def top_of(surface: xr.DataArray) -> float:
+    """Give a round number above a landscape."""
+    return float(np.ceil(2 * float(surface.max())) / 2)
 
 
 def _reach(values: np.ndarray) -> np.ndarray:

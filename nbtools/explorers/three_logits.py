@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import ipywidgets as widgets
 import numpy as np
 import traitlets
 
 from nbtools.errors import InputError
 from nbtools.explorers._pattern_traits import Found, Quiet
-from nbtools.explorers._prompt import Explorer
-from nbtools.explorers._three_controls import ThreeControls
-from nbtools.explorers._three_runs import PLANES, SCALES, Course, Setting, burstinesses, check_setting
+from nbtools.explorers._three_runs import PLANES, SCALES, SHADES, Course, Setting, burstinesses, check_setting
 from nbtools.explorers._three_words import about_course, about_slice
-from nbtools.views.group import link
-from nbtools.views.landscape import Landscape
-from nbtools.views.scrubber import Scrubber
+from nbtools.runs.latest import Latest
+from nbtools.views.base import View
+from nbtools.views.pictures import titled
+
+if TYPE_CHECKING:
+    from nbtools.training.three_logits import ThreeLogits
+    from nbtools.views.pictures import Drawing
 
 __all__ = ["ThreeLogitsExplorer", "three_logits"]
 
@@ -26,8 +26,11 @@ _SETTING = ("pairs", "labels", "burstiness", "beta", "alpha", "xi", "lr", "steps
 _CHOSEN = (*_SETTING, "plane", "scale")
 
 
-class ThreeLogitsExplorer(Explorer):
+class ThreeLogitsExplorer(View, folder="three_logits"):
     """A training of three nested logits, its curves and its landscape; made by `three_logits`.
+
+    The page trains the model itself, so that it answers at once, and where there is no kernel. What is chosen there
+    arrives here, and ``result`` follows.
 
     Attributes
     ----------
@@ -51,44 +54,34 @@ class ThreeLogitsExplorer(Explorer):
         What is wrong with what was asked, in a sentence; empty if nothing is. What does not fit changes nothing.
     """
 
-    pairs, labels, burstiness, steps, step = (traitlets.Int() for _ in range(5))
-    beta, alpha, xi, lr = (traitlets.Float() for _ in range(4))
-    plane, scale = traitlets.Unicode(next(iter(PLANES))), traitlets.Unicode(SCALES[0])
+    _pins: ClassVar[dict[str, str]] = {"step": "step"}
+
+    pairs, labels, burstiness, steps, step = (traitlets.Int().tag(sync=True) for _ in range(5))
+    beta, alpha, xi, lr = (traitlets.Float().tag(sync=True) for _ in range(4))
+    plane = traitlets.Unicode(next(iter(PLANES))).tag(sync=True)
+    scale = traitlets.Unicode(SCALES[0]).tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
     result = Found()
 
     def __init__(self, setting: Setting) -> None:
         self._course, self._quiet, self._often = Course(check_setting(setting)), Quiet(), setting.burstiness
-        self._shown: tuple[Any, Any] = (None, None)
-        self._drawn = self._drawn_of = None
-        self.landscape, self.curves, self.controls = Landscape(), Scrubber(), ThreeControls()
-        self.status = self.controls.status
-        super().__init__(setting.model, [[self.landscape], [self.curves]], controls=[self.controls])
-        self._lay_out()
+        self._latest: Latest[Setting] = Latest(self._train)
+        self._good = asdict(setting) | {"plane": next(iter(PLANES)), "scale": SCALES[0]}
+        step = setting.steps if self._course.half is None else self._course.half
+        self._scale, frame = self._fit(SHADES), SHADES.frame() | {"notes": self._course.notes}
         with self._quiet:
-            self._good = asdict(setting) | {"plane": self.plane, "scale": self.scale}
-            for name, value in asdict(setting).items():
-                self.set_trait(name, value)
-            self.step = setting.steps if self._course.half is None else self._course.half
-            for name in _CHOSEN:
-                self._put(name)
-        self._publish(self._course, *self._asked())
-        self._connect()
+            super().__init__(**asdict(setting), step=step, result=self._course.result, _frame=frame)
+        self.observe(self._changed, (*_CHOSEN, "step"))
 
-    def _lay_out(self) -> None:
-        """Put the curves beside the landscape, or below it where a page is narrow; above each what it is over."""
-        named, columns = self.controls.named, widgets.Layout(flex="1 1 380px", width="auto", min_width="0")
-        parts = [(named["plane"], self.landscape), (named["scale"], self.curves)]
-        layout = widgets.Layout(width="100%", flex_flow="row wrap", grid_gap="8px 24px", align_items="flex-start")
-        beside = widgets.HBox([widgets.VBox(part, layout=columns) for part in parts], layout=layout)
-        self.children = [self.controls, beside]
+    @property
+    def model(self) -> ThreeLogits:
+        """The model that is trained."""
+        return self._course.setting.model
 
-    def _connect(self) -> None:
-        link(self.curves, self.landscape)
-        traitlets.link((self.curves, "step"), (self, "step"))
-        self.observe(self._changed, _CHOSEN)
-        self.observe(self._scrubbed, "step")
-        for name, control in self.controls.named.items():
-            control.observe(partial(self._entered, name), "value")
+    @property
+    def status(self) -> str:
+        """What is wrong, or else what the training on show comes to, in a sentence."""
+        return f"⚠ {self.error}" if self.error else about_course(self._course)
 
     @property
     def _setting(self) -> Setting:
@@ -101,7 +94,7 @@ class ThreeLogitsExplorer(Explorer):
         try:
             self._check(name, value)
         except InputError as error:
-            self._complain(str(error))
+            self.error = str(error)
             return self._good[name]
         return value
 
@@ -122,70 +115,31 @@ class ThreeLogitsExplorer(Explorer):
 
     @traitlets.validate("step")
     def _known(self, proposal: dict[str, Any]) -> int:
-        return self.curves.nearest(proposal["value"])
-
-    def _entered(self, name: str, change: dict[str, Any]) -> None:
-        """Take what was entered, and put back what does not fit."""
-        if not self._quiet:
-            setattr(self, name, change["new"])
-            with self._quiet:
-                self._put(name)
+        return max(0, min(proposal["value"], self.steps))
 
     def _changed(self, change: dict[str, Any]) -> None:
-        if self._quiet:
+        """Let what depends on it follow, and train if something else is to be trained than was."""
+        if self._quiet or change["old"] == change["new"]:  # the same: what the page sent was put back
             return
-        if change["name"] == "burstiness":
-            self._often = self.burstiness
+        divided = self._divided(self._setting).burstiness
         with self._quiet:
             if change["name"] == "pairs":
-                self.burstiness = self._divided(self._setting).burstiness
-            self._good = {name: getattr(self, name) for name in _CHOSEN}
-            for name in {change["name"], "burstiness"}:
-                self._put(name)
-        self._request(change)
+                self.burstiness = divided
+            elif self.burstiness != divided:  # which was asked for, and does not follow from other numbers
+                self._often = self.burstiness
+            self.step = self.step
+        self._good = {name: getattr(self, name) for name in _CHOSEN}
+        self.error = ""
+        self._latest.submit(self._setting)
 
-    def _put(self, name: str) -> None:
-        """Let a control show what its trait is."""
-        others = burstinesses(self.pairs, self.labels) if name == "burstiness" else ()
-        self.controls.put(name, getattr(self, name), others)
+    def _train(self, setting: Setting) -> None:
+        if setting != self._course.setting:
+            self._course = Course(setting)
+            self.result = self._course.result
 
-    def _scrubbed(self, change: dict[str, Any]) -> None:
-        if not self._quiet:
-            self._request(change)
-
-    def _asked(self) -> tuple[Setting, str, str]:
-        return self._setting, self.plane, self.scale
-
-    def _answer(self, setting: Setting, plane: str, scale: str) -> Course:
-        return self._course if setting == self._course.setting else Course(setting)
-
-    def _publish(self, course: Course, setting: Setting, plane: str, scale: str) -> None:
-        self._course, self.model, self.error = course, setting.model, ""
-        with self._quiet:
-            self._draw(course, plane, scale)
-        self.result, self.status.value = course.result, about_course(course)
-
-    def _draw(self, course: Course, plane: str, scale: str) -> None:
-        """Draw the landscape, and then the curves, if they are others than before; the step stays as it is."""
-        step = min(self.step, course.setting.steps)
-        if course is not self._drawn_of:
-            self._drawn, self._drawn_of = course.drawn(step), course
-        place, axis = (course, plane, course.held(plane, step)), (course, scale)
-        if place != self._shown[0]:
-            self._draw_landscape(course, plane, step)
-        if axis != self._shown[1]:
-            names = {str(name): str(name) for name in self._drawn} | {"probability": "P"}
-            with self.curves.hold_sync():
-                self.curves.show(self._drawn, names=names, scale=scale)
-                self.curves.step = step
-        self._shown = place, axis
-        self.step = self.landscape.step = step
-
-    def _draw_landscape(self, course: Course, plane: str, step: int) -> None:
-        surface = course.surface(plane, step)
-        with self.landscape.hold_sync():
-            self.landscape.show(surface, path=self._drawn, vmin=0, vmax=np.ceil(2 * float(surface.max())) / 2)
-            self.landscape.title, self.landscape.step = about_slice(course, plane, step), step
+    def _drawing(self) -> Drawing:
+        about = about_slice(self._course, self.plane, self.step)
+        return titled(self._course.drawing(self.plane, self.scale, self.step, about), about_course(self._course))
 
     def __repr__(self) -> str:
         copies = f", burstiness={self.burstiness}" if self.burstiness > 1 else ""
@@ -203,9 +157,10 @@ def three_logits(
 ) -> ThreeLogitsExplorer:
     """Three nested logits that learn in context: what a plateau and a jump depend on, while you drag it.
 
-    Each move of a slider trains the model again, from the first step to the last. The landscape is the loss over two of
-    the three parameters, with the path that training takes; click it, or move the slider of the curves, and both are at
-    the same step. The third parameter is held at what it is there.
+    Each move of a slider trains the model again, from the first step to the last, in the page itself: also in one that
+    no kernel stands behind. The landscape is the loss over two of the three parameters, with the path that training
+    takes; click it, or move the slider of the curves, and both are at the same step. The third parameter is held at
+    what it is there.
 
     Parameters
     ----------
@@ -232,10 +187,10 @@ def three_logits(
     --------
     >>> explorer = three_logits(8, 32)
     >>> explorer.pairs = 4
-    >>> explorer.status.value.split(";")[0]
+    >>> explorer.status.split(";")[0]
     'P passes 0.5 at step 403'
     >>> explorer.labels = 4
-    >>> explorer.status.value
+    >>> explorer.status
     'the origin is critical: nothing moves'
     """
     if np.shape(start) != (3,):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -27,31 +28,56 @@ __all__ = ["View", "bundle", "save", "source", "still"]
 
 _HERE = Path(__file__).parent
 _SHARED_IMPORT = re.compile(r'^import \{[^}]*\} from "\.\./shared\.js";\n', re.MULTILINE)
+_PART_IMPORT = re.compile(r'^import (\w+|\{[^}]*\}) from "([./\w]+\.js)";\n', re.MULTILINE)
 _STILL_DPI = 80
 _COLOURS = 256  # in a stored picture
 _FORMATS = (".png", ".svg", ".pdf", ".html")
 
 
 def source(name: str) -> str:
-    """Give a view's ES module as one text: the shared helpers, then its own file.
+    """Give a view's ES module as one text: the shared helpers, then its own files and the views that it holds.
 
-    The file imports the helpers, so that tests can load it as it stands; here that line is replaced
-    by the helpers themselves, because a widget's module cannot import from its neighbours.
+    A file imports what it needs, so that tests can load it as it stands; here each such line is replaced by
+    what it names, because a widget's module cannot import from its neighbours. Another view stands in a
+    function of its own, where its names meet no others.
     """
-    shared = (_HERE / "shared.js").read_text(encoding="utf-8")
-    own = (_HERE / name / f"{name}.js").read_text(encoding="utf-8")
-    body, found = _SHARED_IMPORT.subn("", own)
+    own = _HERE / name / f"{name}.js"
+    found = len(_SHARED_IMPORT.findall(own.read_text(encoding="utf-8")))
     if found != 1:
         msg = f"{name}.js must import from ../shared.js in exactly one statement, found {found}"
         raise InputError(msg)
-    return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + "\n" + body
+    return _local((_HERE / "shared.js").read_text(encoding="utf-8")) + "\n" + _whole(own, set())
+
+
+def _whole(path: Path, known: set[Path]) -> str:
+    """Give a file's text with that of what it imports, each once, in place of its imports."""
+
+    def put(found: re.Match[str]) -> str:
+        name, part = found[1], (path.parent / found[2]).resolve()
+        if part in known:
+            return ""
+        known.add(part)
+        text = _whole(part, known)
+        return _local(text) if name.startswith("{") else _enclosed(name, text)
+
+    return _PART_IMPORT.sub(put, _SHARED_IMPORT.sub("", path.read_text(encoding="utf-8")))
+
+
+def _local(text: str) -> str:
+    return re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
+
+
+def _enclosed(name: str, text: str) -> str:
+    body = _local(text).replace("\nexport default ", "\nreturn ")
+    return f"const {name} = (() => {{\n{textwrap.indent(body, '  ')}}})();\n"
 
 
 def style(name: str) -> str:
-    """Give a view's style sheet, after the one that all views share."""
-    own = _HERE / name / f"{name}.css"
-    shared = (_HERE / "shared.css").read_text(encoding="utf-8")
-    return shared + (own.read_text(encoding="utf-8") if own.is_file() else "")
+    """Give a view's style sheet, after the one that all views share and those of the views that it holds."""
+    module = (_HERE / name / f"{name}.js").read_text(encoding="utf-8")
+    held = [Path(file).stem for part, file in _PART_IMPORT.findall(module) if not part.startswith("{")]
+    sheets = [_HERE / "shared.css", *(_HERE / folder / f"{folder}.css" for folder in [*held, name])]
+    return "".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.is_file())
 
 
 class View(anywidget.AnyWidget):

@@ -146,24 +146,28 @@ export function hatch(context, x, y, width, height, colour) {
   context.restore();
 }
 
-// What every view has around it: a title above, if it has one; below, a legend, what the pointer or the keyboard is
-// on, also for screen readers, and full screen. These stay when a new frame comes, and so does a focus on them.
+// What a view has around it: a title; below, a legend, what the pointer or the keyboard is on, also for screen readers,
+// and full screen. These stay when a new frame comes, and so does a focus on them.
 export function framed(model, root, signal) {
-  const title = node("div", { class: "nb-title" });
   const read = node("span", { class: "nb-read", "aria-live": "polite" });
   const foot = node("div", { class: "nb-foot" }, node("span"), read);
   if (root.requestFullscreen) foot.append(fullScreen(root, signal));
-  root.prepend(title);
+  headed(model, root, signal);
   root.append(foot);
-  follow(model, ["title"], () => {
-    title.textContent = model.get("title") ?? "";
-    title.hidden = !title.textContent;
-  }, signal);
   root.addEventListener("keydown", (event) => {
     const presses = ["Enter", " "].includes(event.key) && event.target.closest("button");
     if (presses && !forHost(event)) event.stopPropagation(); // the notebook would open its cell
   }, { signal });
   return { read, key: (made) => foot.firstChild.replaceWith(made) };
+}
+
+export function headed(model, root, signal) {
+  const title = node("div", { class: "nb-title" });
+  root.prepend(title);
+  follow(model, ["title"], () => {
+    title.textContent = model.get("title") ?? "";
+    title.hidden = !title.textContent;
+  }, signal);
 }
 
 function fullScreen(root, signal) {

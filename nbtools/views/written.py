@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
+
 import numpy as np
 
 __all__ = ["minus", "number", "shortened"]
@@ -12,8 +14,8 @@ def number(value: float) -> str:
 
     Examples
     --------
-    >>> number(0.5), number(-12.34), number(123456.0), number(float("nan"))
-    ('0.500', '−12.3', '1.23e+5', 'undefined')
+    >>> number(0.5), number(-12.34), number(1 / 16), number(123456.0), number(float("nan"))
+    ('0.500', '−12.3', '0.063', '1.23e+5', 'undefined')
     """
     size = abs(value)
     if not np.isfinite(value):
@@ -21,7 +23,8 @@ def number(value: float) -> str:
     if size != 0 and (size >= 1e5 or size < 1e-3):
         digits, power = f"{value:.2e}".split("e")
         return minus(f"{digits}e{int(power):+d}")
-    return minus(f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}")
+    last = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return minus(f"{Decimal(value).quantize(Decimal(1).scaleb(-last), ROUND_HALF_UP):f}")
 
 
 def minus(text: str) -> str:

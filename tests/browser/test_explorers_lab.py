@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -480,64 +481,82 @@ def test_a_sink_forms_while_one_watches_and_stops_and_goes_on(open_notebook):
 
 REDRAWN = """() => {
     const pictures = [...document.querySelectorAll('.nb canvas[role=application]')];
-    const clear = CanvasRenderingContext2D.prototype.clearRect, waiting = new Set(pictures);
+    const clear = CanvasRenderingContext2D.prototype.clearRect, waiting = new Set();
+    const painted = new MessageChannel(); // its message comes after the frame of the screen in which it was sent
     let begun = null;
-    window.moves = [];
+    painted.port1.onmessage = () => (window.took = performance.now() - begun);
+    window.arm = () => {
+        [window.took, begun] = [null, null];
+        pictures.forEach((picture) => waiting.add(picture));
+    };
     addEventListener('pointermove', (event) => (begun ??= event.timeStamp), { capture: true });
     CanvasRenderingContext2D.prototype.clearRect = function (...box) {
-        if (begun !== null && waiting.delete(this.canvas) && !waiting.size)
-            requestAnimationFrame(() => {
-                moves.push(performance.now() - begun);
-                begun = null;
-                pictures.forEach((picture) => waiting.add(picture));
-            });
+        if (begun !== null && waiting.delete(this.canvas) && !waiting.size) painted.port2.postMessage(null);
         return clear.apply(this, box);
     };
 }"""
+
+
+def moved(page, x: float, y: float) -> float:
+    """Move the mouse, and give the milliseconds until both pictures were drawn again."""
+    page.evaluate("arm()")
+    page.mouse.move(x, y)
+    page.wait_for_function("window.took !== null", polling=20)
+    return page.evaluate("window.took")
 
 
 def test_a_plateau_and_a_jump_move_while_a_slider_is_dragged(open_notebook, capsys):
     notebook = open_notebook("import nbtools as nb\nnb.setup(seed=0)", THREE)
     notebook.run_all()
     page = notebook.page
-    says(notebook, "P passes 0\\.5 at step 993; plateau: ")
+    page.get_by_text("P passes 0.5 at step 993; plateau: ").wait_for()
     page.evaluate(REDRAWN)
-    pairs = page.locator(".widget-hslider", has_text="pairs N")
-    handle, track = (pairs.locator(part).bounding_box() for part in (".noUi-handle", ".noUi-base"))
-    y = handle["y"] + handle["height"] / 2
-    page.mouse.move(handle["x"] + handle["width"] / 2, y)
-    page.evaluate("moves.length = 0")
+    track = page.get_by_role("slider", name="pairs N").bounding_box()
+    knob, y = 16, track["y"] + track["height"] / 2
+    along = [track["x"] + knob / 2 + (track["width"] - knob) * (pairs - 2) / 30 for pairs in range(8, 29)]
+    page.mouse.move(along[0], y)
     page.mouse.down()
-    for move in range(1, 13):
-        page.mouse.move(track["x"] + track["width"] * (0.25 + 0.04 * move), y)
-        page.wait_for_function(f"moves.length >= {move}", polling=20)
+    took = sorted(moved(page, x, y) for x in along[1:])
     page.mouse.up()
-    took = sorted(page.evaluate("moves"))
+    median = took[len(took) // 2]
     with capsys.disabled():
         print(
-            f"\nfrom a move of the mouse to both redrawn pictures: {took[len(took) // 2]:.0f} ms, median of {len(took)}"
+            f"\nfrom a move of the mouse to both redrawn pictures: {median:.0f} ms, median of {len(took)}, "
+            f"{took[0]:.0f} at best, load {os.getloadavg()[0]:.1f}"
         )
-    assert took[len(took) // 2] < 1000  # about 50 on a quiet machine; what is held here is that moves do not pile up
-    now = value(notebook, "explorer.pairs")
-    assert now > 15
-    again = f"nb.training.three_logits({now}, 32)"
+    assert took[0] < 50  # what the page takes; a machine with other work to do lets it wait more than once
+    assert median < 500
+    assert page.locator(".nb-dial output").first.inner_text() == "28"
+    reaches(notebook, "explorer.pairs, explorer.result.attrs['pairs']", (28, 28))
+    again = "nb.training.three_logits(28, 32)"
     assert value(notebook, f"explorer.result.identical({again}), explorer.error") == (True, "")
+    said = value(notebook, "explorer.status")
+    page.get_by_text(said, exact=True).wait_for()
     assert value(notebook, "setattr(explorer, 'pairs', 8) or setattr(explorer, 'step', 993) or explorer.step") == 993
+    page.get_by_text("P passes 0.5 at step 993; plateau: ").wait_for()
     page.locator("canvas[aria-roledescription='landscape over two parameters']").focus()
     for key in ("End", "Enter"):
         page.keyboard.press(key)
     page.wait_for_function("document.querySelector('.nb-scrub output').textContent === '6,000'")
-    page.wait_for_function("/as at step 6,000/.test(document.querySelector('.nb-title').textContent)")
+    page.get_by_text("as at step 6,000").wait_for()
+    reaches(notebook, "explorer.step", 6000)
     box(notebook, "landscape").select_option("over alpha, beta")
-    page.wait_for_function("/loss with xi held at 9\\.32/.test(document.body.textContent)")
-    value(notebook, "setattr(explorer, 'step', 993)")
+    page.get_by_text("loss with xi held at 9.32").wait_for()
+    reaches(notebook, "explorer.plane", "alpha, beta")
+    slider = page.get_by_role("slider", name="start xi")
+    slider.focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    reaches(notebook, "explorer.xi, explorer.result.attrs['pairs']", (0.05, 8))
+    value(notebook, "setattr(explorer, 'xi', 0) or setattr(explorer, 'step', 993)")
+    page.get_by_text("P passes 0.5 at step 993; plateau: ").wait_for()
     page.set_viewport_size({"width": 1280, "height": 1400})
-    box(notebook, "landscape").scroll_into_view_if_needed()
+    slider.scroll_into_view_if_needed()
     shot(notebook, "three_logits_light")
     value(notebook, "setattr(explorer, 'labels', 4)")
-    says(notebook, "expected as many labels as classes or more, got 8 classes and 4 labels")
+    page.get_by_text("expected as many labels as classes or more, got 8 classes and 4 labels").wait_for()
     value(notebook, "setattr(explorer, 'labels', 8)")
-    says(notebook, "the origin is critical: nothing moves")
+    page.get_by_text("the origin is critical: nothing moves").wait_for()
     value(notebook, "setattr(explorer, 'labels', 32) or setattr(explorer, 'plane', 'xi, alpha')")
     dress(page, "Dark")
     shot(notebook, "three_logits_dark")
@@ -546,7 +565,7 @@ def test_a_plateau_and_a_jump_move_while_a_slider_is_dragged(open_notebook, caps
     page.set_viewport_size({"width": 500, "height": 2000})
     page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
     fits(page)
-    box(notebook, "landscape").scroll_into_view_if_needed()
+    slider.scroll_into_view_if_needed()
     shot(notebook, "three_logits_narrow")
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from nbtools import views
+from nbtools.explorers import three_logits
 from tests.conftest import need
 from tests.unit.test_circuit_view import COLORED_EDGES, COLORED_NODES, circuit_of, random_circuit
 from tests.unit.test_direction import projections_of, spread_of
@@ -56,7 +57,7 @@ def everything(tokens: list[str] = TOKENS) -> views.Group:
     views.link(grid, attention)
     views.link(strip, patched)
     single = [[view] for view in (lens, bars, patched, moved, circuit, scrubber, norms, landscape)]
-    return views.Group([[strip], [grid, attention], *single])
+    return views.Group([[strip], [grid, attention], *single, [three_logits(4, 32, steps=1000)]])
 
 
 @pytest.fixture
@@ -318,6 +319,35 @@ def test_a_landscape_and_a_scrubber_are_at_one_step_without_a_kernel(open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / "landscape_page_narrow.png")
+
+
+def test_three_logits_are_trained_in_a_page_without_a_kernel(open_page):
+    page = open_page(three_logits(8, 32))
+    slider, output = page.get_by_role("slider", name="pairs N"), page.locator(".nb-dial output").first
+    page.get_by_text("P passes 0.5 at step 993; plateau: ").wait_for()
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 8 + (box["width"] - 16) * 6 / 30, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8 + (box["width"] - 16) * 2 / 30, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    page.get_by_text("P passes 0.5 at step 403; plateau: ").wait_for()
+    assert output.inner_text() == "4"
+    for key in ("ArrowRight", "ArrowUp", "ArrowUp", "ArrowUp", "PageUp", "PageDown"):
+        page.keyboard.press(key)
+    page.get_by_text("P passes 0.5 at step 993; plateau: ").wait_for()
+    page.get_by_label("landscape").select_option("over alpha, beta")
+    page.get_by_text("loss with xi held at 5.38, as at step 993").wait_for()
+    page.get_by_label("step axis").select_option("log")
+    page.locator("canvas[aria-roledescription='landscape over two parameters']").focus()
+    for key in ("End", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("loss with xi held at 9.32, as at step 6,000").wait_for()
+    assert page.locator(".nb-scrub output").inner_text() == "6,000"
+    page.set_viewport_size({"width": 480, "height": 1900})
+    page.wait_for_function("document.querySelector('.nb-landscape canvas').getBoundingClientRect().width < 440")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "three_logits_page_narrow.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

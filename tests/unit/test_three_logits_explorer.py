@@ -11,10 +11,13 @@ import traitlets
 
 from nbtools import explorers
 from nbtools.errors import InputError
+from nbtools.explorers._three_runs import Course, Setting
 from nbtools.training.three_logits import ThreeLogits, three_logits
+from nbtools.views import link, scrubber
 from tests.unit.test_patching_explorer import until
 
 QUICK = {"steps": 400}
+CHOSEN = ("pairs", "labels", "burstiness", "beta", "alpha", "xi", "lr", "steps", "step", "plane", "scale")
 
 
 @pytest.fixture
@@ -27,38 +30,49 @@ def quick() -> explorers.ThreeLogitsExplorer:
     return explorers.three_logits(8, 32, **QUICK)
 
 
-def sent(view, name: str, kind: type = np.float32) -> np.ndarray:
-    return np.frombuffer(view._frame[name], kind)
-
-
 def state(explorer) -> tuple:
-    names = ("pairs", "labels", "burstiness", "beta", "alpha", "xi", "lr", "steps", "step", "plane", "scale")
-    return tuple(getattr(explorer, name) for name in names)
+    return tuple(getattr(explorer, name) for name in CHOSEN)
 
 
 def shows(explorer, **options) -> bool:
-    """Whether the result, the curves and the path are those of a training."""
-    run = three_logits(explorer.pairs, explorer.labels, **options)
-    steps = sent(explorer.curves, "steps", np.int32)
-    at = run.isel(step=steps)
-    curves = sent(explorer.curves, "mean").reshape(7, -1)
-    path = sent(explorer.landscape, "path").reshape(2, -1)
-    assert explorer.result.identical(run)
-    np.testing.assert_array_equal(curves[[0, 1, 4]], np.float32([at.probability, at.loss, at.xi]))
-    np.testing.assert_array_equal(path, np.float32([at.xi, at.alpha]))
-    return True
+    """Whether the result is that of a training; what the page draws of it is held by test_three_logits_page.py."""
+    return explorer.result.identical(three_logits(explorer.pairs, explorer.labels, **options))
+
+
+def from_page(explorer, **values) -> None:
+    """Let a message of the page arrive."""
+    explorer.set_state(values)
+
+
+def sent(monkeypatch, explorer) -> list[dict]:
+    """What the page is told from now on."""
+    told = []
+
+    def send(message: dict, buffers: object = None) -> None:
+        if message["method"] == "update":
+            told.append(message["state"])
+
+    monkeypatch.setattr(explorer, "_send", send)
+    return told
 
 
 def test_the_first_training_is_on_show_at_its_jump(explorer):
     assert shows(explorer)
     assert repr(explorer) == "ThreeLogitsExplorer(pairs=8, labels=32, step=993)"
-    assert (explorer.curves.step, explorer.landscape.step, explorer.error) == (993, 993, "")
-    assert explorer.status.value == (
+    assert (explorer.step, explorer.error) == (993, "")
+    assert explorer.status == (
         "P passes 0.5 at step 993; plateau: still 0.056 at step 893 (a guess among the 8 classes of the context: 0.125)"
     )
-    assert explorer.landscape.title == "loss with beta held at 3.17, as at step 993"
-    assert explorer.curves._frame["names"] == ["P", "loss", "q1", "q2", "xi", "alpha", "beta"]
-    assert len(sent(explorer.curves, "steps", np.int32)) <= 400
+    assert explorer.model == ThreeLogits(8, 32)
+
+
+def test_the_page_gets_what_was_chosen_and_no_training(explorer):
+    given = explorer._state(complete=True)
+    assert set(given) == {*CHOSEN, "error", "title", "_frame"}
+    assert {name: given[name] for name in CHOSEN} == {name: getattr(explorer, name) for name in CHOSEN}
+    assert set(explorer._frame["notes"]) == set(explorer.result)
+    assert len(explorer._frame["lut"]) == 3 * 256
+    assert explorer._weight() < 1000
 
 
 def test_each_setting_that_moves_is_a_training(quick):
@@ -73,30 +87,40 @@ def test_each_setting_that_moves_is_a_training(quick):
     assert repr(quick) == "ThreeLogitsExplorer(pairs=6, labels=20, burstiness=3, step=300)"
 
 
-def test_the_sliders_follow_the_traits_and_the_traits_the_sliders(quick):
-    named = quick.controls.named
-    named["pairs"].value = 4
-    assert (quick.pairs, quick.result.attrs["pairs"]) == (4, 4)
-    quick.xi, quick.lr, quick.labels, quick.steps = 7.77, 0.033, 1000, 1
-    assert [named[name].value for name in ("xi", "lr", "labels", "steps")] == [7.77, 0.033, 1000, 1]
-    quick.labels = 20
-    assert (named["labels"].value, 1000 in dict(named["labels"].options).values()) == (20, False)
-    named["plane"].value, named["scale"].value = "alpha, beta", "log"
+def test_the_page_follows_the_traits_and_the_traits_the_page(quick, monkeypatch):
+    told = sent(monkeypatch, quick)
+    from_page(quick, pairs=4, burstiness=1, step=200, error="")
+    assert (quick.pairs, quick.step, quick.result.attrs["pairs"], told) == (4, 200, 4, [])
+    quick.xi, quick.lr, quick.labels, quick.steps = 7.77, 0.033, 1000, 150
+    assert told == [{"xi": 7.77}, {"lr": 0.033}, {"labels": 1000}, {"steps": 150}, {"step": 150}]
+    from_page(quick, plane="alpha, beta")
+    from_page(quick, scale="log")
     assert (quick.plane, quick.scale) == ("alpha, beta", "log")
 
 
 def test_burstiness_is_one_that_divides_and_comes_back_when_it_can(quick):
-    burstiness = quick.controls.named["burstiness"]
-    assert [value for _, value in burstiness.options] == [1, 2, 4]
-    burstiness.value = 4
+    quick.burstiness = 4
     found = []
     for pairs in (9, 10, 11, 12, 8):
         quick.pairs = pairs
-        found.append((quick.burstiness, [value for _, value in burstiness.options], quick.error))
-    assert found == [(3, [1, 3], ""), (2, [1, 2, 5], ""), (1, [1], ""), (4, [1, 2, 3, 4, 6], ""), (4, [1, 2, 4], "")]
+        found.append((quick.burstiness, quick.error))
+    assert found == [(3, ""), (2, ""), (1, ""), (4, ""), (4, "")]
     assert quick.result.attrs["burstiness"] == 4
     quick.burstiness = 3
     assert (quick.burstiness, quick.error) == (4, "expected burstiness as one of 1, 2, 4 for 8 pairs, got 3")
+    quick.pairs = 9
+    quick.burstiness = 1
+    quick.pairs = 8
+    assert (quick.burstiness, quick.error) == (1, "")
+
+
+def test_a_page_that_divides_by_itself_keeps_the_burstiness_that_was_asked_for(quick):
+    from_page(quick, burstiness=4)
+    from_page(quick, pairs=9, burstiness=3)
+    from_page(quick, pairs=11, burstiness=1)
+    assert (quick.pairs, quick.burstiness, quick.error) == (11, 1, "")
+    quick.pairs = 12
+    assert (quick.burstiness, quick.result.attrs["burstiness"]) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -117,20 +141,20 @@ def test_burstiness_is_one_that_divides_and_comes_back_when_it_can(quick):
     ],
 )  # fmt: skip
 def test_a_bad_value_is_explained_and_changes_nothing(quick, name, value, said):
-    before, frames = state(quick), (quick.curves._frame, quick.landscape._frame)
+    before, result = state(quick), quick.result
     setattr(quick, name, value)
-    assert (state(quick), quick.controls.named[name].value) == (before, getattr(quick, name))
-    assert (quick.curves._frame, quick.landscape._frame) == frames
+    assert (state(quick), quick.result is result) == (before, True)
     assert quick.error.startswith(said)
-    assert quick.status.value == f"⚠ {quick.error}"
+    assert quick.status == f"⚠ {quick.error}"
     quick.xi = 0.5
-    assert (quick.error, quick.status.value[0]) == ("", "P")
+    assert (quick.error, quick.status[0]) == ("", "P")
 
 
-def test_more_pairs_than_labels_puts_the_slider_back(quick):
+def test_a_page_that_sends_what_does_not_fit_is_put_right(quick, monkeypatch):
     quick.labels = 10
-    quick.controls.named["pairs"].value = 12
-    assert (quick.pairs, quick.controls.named["pairs"].value) == (8, 8)
+    told = sent(monkeypatch, quick)
+    from_page(quick, pairs=12)
+    assert (quick.pairs, {"pairs": 8} in told) == (8, True)
     assert "12 classes and 10 labels" in quick.error
     with pytest.raises(traitlets.TraitError):
         quick.pairs = "many"
@@ -144,57 +168,37 @@ def test_several_settings_can_change_at_once(quick):
     assert shows(quick, **QUICK)
 
 
-def test_the_step_is_shared_and_decides_where_the_third_parameter_is_held(explorer):
-    explorer.curves.step = 900
-    step = explorer.step
-    assert abs(step - 900) < 10
-    assert explorer.landscape.step == step
-    assert f"as at step {step}" in explorer.landscape.title
-    explorer.landscape.step = 0
-    assert (explorer.step, explorer.curves.step) == (0, 0)
-    assert explorer.landscape.title == "loss with beta held at 0.000, as at step 0"
-
-
-@pytest.mark.parametrize("plane", ["xi, alpha", "alpha, beta", "xi, beta"])
-def test_the_landscape_is_the_loss_over_the_plane_with_the_third_as_it_is_at_the_step(explorer, plane):
-    explorer.plane = plane
-    frame, run = explorer.landscape._frame, explorer.result
-    assert ", ".join(frame["names"]) == plane
-    across, up = (np.linspace(*ends, 48) for ends in frame["ends"])
-    at = {name: float(run[name].sel(step=993)) for name in ("beta", "alpha", "xi")}
-    for row, column in ((0, 0), (10, 30), (47, 47)):
-        at |= dict(zip(frame["names"], (across[column], up[row]), strict=True))
-        loss = ThreeLogits(8, 32).loss([at["beta"], at["alpha"], at["xi"]])
-        assert sent(explorer.landscape, "values").reshape(48, 48)[row, column] == pytest.approx(loss, rel=1e-5)
-    for name, (low, high) in zip(frame["names"], frame["ends"], strict=True):
-        assert low < run[name].min()
-        assert high > run[name].max()
-
-
-def test_curves_are_thinned_and_stay_true_where_they_bend(explorer):
-    steps = sent(explorer.curves, "steps", np.int32)
-    run = explorer.result
-    for name in ("probability", "loss", "xi", "alpha", "beta"):
-        values = run[name].values
-        drawn = np.interp(run.step, steps, values[steps])
-        assert np.abs(drawn - values).max() < 0.01 * np.ptp(values)
-    assert {0, 993, 6000} <= set(steps.tolist())
+def test_a_step_is_one_of_the_training_and_another_is_the_nearest(quick):
+    for asked, taken in ((200, 200), (1000, 400), (-1, 0)):
+        quick.step = asked
+        assert (quick.step, quick.error) == (taken, "")
+    other = scrubber(three_logits(8, 32, **QUICK).isel(step=slice(None, None, 5)))
+    link(quick, other)
+    quick.step = 101
+    assert other.step == 100
+    other.step = 35
+    assert quick.step == 35
 
 
 def test_a_pinned_step_does_not_drift_while_a_slider_is_dragged(explorer):
     for xi in np.linspace(0, 1, 8):
         explorer.xi = float(xi)
-        assert (explorer.step, explorer.curves.step, explorer.landscape.step) == (993, 993, 993)
+        assert explorer.step == 993
     explorer.steps = 500
-    assert (explorer.step, explorer.curves.step, explorer.landscape.step) == (500, 500, 500)
+    assert explorer.step == 500
 
 
-def test_the_log_axis_shows_the_same_steps(explorer):
-    before = sent(explorer.curves, "steps", np.int32)
-    explorer.scale = "log"
-    np.testing.assert_array_equal(sent(explorer.curves, "steps", np.int32), before)
-    assert [text for _, text in explorer.curves._frame["ticks"]][:3] == ["0", "1", "10"]
-    assert explorer.step == 993
+@pytest.mark.parametrize("plane", ["xi, alpha", "alpha, beta", "xi, beta"])
+def test_the_landscape_is_the_loss_over_the_plane_with_the_third_as_it_is_at_the_step(plane):
+    course = Course(Setting(8, 32, 1, 0.0, 0.0, 0.0, 0.05, 2000))
+    surface, run = course.surface(plane, 993), course.result
+    assert ", ".join(reversed(surface.dims)) == plane
+    at = {name: float(run[name].sel(step=993)) for name in ("beta", "alpha", "xi")}
+    for row, column in ((0, 0), (10, 30), (47, 47)):
+        at |= {name: float(surface[name][place]) for name, place in zip(surface.dims, (row, column), strict=True)}
+        assert float(surface[row, column]) == ThreeLogits(8, 32).loss([at["beta"], at["alpha"], at["xi"]])
+    for name in surface.dims:
+        assert surface[name].min() < run[name].min() and surface[name].max() > run[name].max()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def test_the_log_axis_shows_the_same_steps(explorer):
 )
 def test_what_a_training_comes_to_is_said(options, said):
     explorer = explorers.three_logits(**{"pairs": 8, "labels": 32} | options)
-    assert explorer.status.value.startswith(said)
+    assert explorer.status.startswith(said)
     assert explorer.figure() is not None
 
 
@@ -223,19 +227,16 @@ def test_nothing_that_was_trained_is_trained_again_for_a_plane_an_axis_or_a_step
     assert quick.result is result
 
 
-def test_a_request_from_another_thread_is_served_by_the_loop_and_only_the_newest(monkeypatch):
+def test_a_request_from_another_thread_is_served_by_the_loop_and_only_the_newest():
     served = []
 
     async def main():
         explorer = explorers.three_logits(8, 32, **QUICK)
-        answer = explorer._answer
-        monkeypatch.setattr(
-            explorer, "_answer", lambda setting, *more: served.append(setting.xi) or answer(setting, *more)
-        )
+        explorer.observe(lambda change: served.append(float(change["new"].xi[0])), "result")
 
         def move():
             for xi in (0.25, 0.5, 0.75):
-                explorer.controls.named["xi"].value = xi
+                from_page(explorer, xi=xi)
 
         thread = threading.Thread(target=move)
         thread.start()
@@ -263,10 +264,11 @@ def test_what_does_not_fit_at_first_is_an_error():
 
 
 def test_every_output_depends_on_the_setting_alone_and_is_small(quick, tmp_path):
-    one, other = (explorer._repr_mimebundle_() for explorer in (quick, explorers.three_logits(8, 32, **QUICK)))
+    one, other = (explorer._repr_mimebundle_()[0] for explorer in (quick, explorers.three_logits(8, 32, **QUICK)))
     assert one["text/plain"] == "ThreeLogitsExplorer(pairs=8, labels=32, step=400)"
     assert one["image/png"] == other["image/png"]
     assert one["text/html"] == other["text/html"]
     assert len(one["image/png"]) < 60_000
     for suffix in (".png", ".svg", ".html"):
         assert quick.save(tmp_path / f"explorer{suffix}").stat().st_size > 1000
+    assert (tmp_path / "explorer.html").stat().st_size < 60_000

@@ -13,7 +13,7 @@ import xarray as xr
 
 from nbtools import views
 from nbtools.errors import ArrayError, HookError, InputError
-from nbtools.views.base import source
+from nbtools.views.base import source, style
 from nbtools.views.colour import scale_for
 from nbtools.views.pictures import colours_of
 
@@ -82,17 +82,29 @@ def test_hostile_tokens_are_drawn_not_interpreted():
         assert view._frame["tokens"] == HOSTILE
 
 
-NAMES = sorted(path.parent.name for path in Path(views.__file__).parent.glob("*/*.js"))
+FOLDER = Path(views.__file__).parent
+NAMES = sorted({path.parent.name for path in FOLDER.glob("*/*.js")})
+LARGER = {"three_logits": 70_000}  # bytes: it holds two other views, and trains what they show
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_is_small_self_contained_and_declares_no_name_twice(name):
     text = source(name)
-    assert len(text.encode()) < 30_000
+    assert len(text.encode()) < LARGER.get(name, 30_000)
     assert not [line for line in text.splitlines() if line.startswith("import ")]
     assert text.count("export default") == 1
     declared = re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
     assert sorted(set(declared)) == sorted(declared)
+
+
+def test_a_module_that_holds_views_has_each_of_their_parts_once_and_their_styles():
+    text, sheet = source("three_logits"), style("three_logits")
+    assert text.count("export function") == 0
+    for once in ("function lossOf(", "const landscape = (() => {", "const scrubber = (() => {", "function framed("):
+        assert text.count(once) == 1, once
+    for name in ("nb-title", "nb-sign-path", "nb-scrub", "nb-dials"):
+        assert f".{name}" in sheet, name
+    assert sheet.count(".nb-title {") == 1
 
 
 def levels_of(view, layer: int) -> bytes:
