@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 from safetensors.torch import load_file
 
 from nbtools.patching import SINK_INTERVENTIONS
 from nbtools.tasks import WINDOW_KINDS
+from nbtools.training import Trajectory
 
 DATA = Path(__file__).parents[2] / "data"
 SHIPPED = [path for path in sorted(DATA.rglob("*")) if path.is_file() and path.suffix not in (".py", ".md", ".pyc")]
@@ -60,3 +63,50 @@ def test_the_tables_of_domains_are_whole_and_their_intervals_hold_the_means():
     ):
         for figure in figures:
             assert (table[f"{figure}_low"] <= table[figure]).all() and (table[figure] <= table[f"{figure}_high"]).all()
+
+
+def trajectories(folder: str, pattern: str = "*") -> dict[str, Trajectory]:
+    return {path.stem: Trajectory.load(path) for path in sorted((DATA / folder).glob(f"{pattern}.safetensors"))}
+
+
+def test_five_seeds_learn_in_context_in_one_jump_after_a_plateau_of_guesses_among_the_labels_of_the_context():
+    measures = trajectories("in_context", "seeds")["seeds"].measures
+    end = measures.sel(step=1500)
+    assert measures.sizes["seed"] == 5 and end.in_context.min() > 0.9 and end.in_weights.max() < 0.15
+    assert end.item_label.min() > 0.75 and end.target_label.min() > 0.85
+    begins, ends = (passed(measures.in_context, level) for level in (0.25, 0.75))
+    assert max(ends - begins) <= 200 and min(begins) >= 150 and max(ends) <= 500
+    assert (passed(measures.context_label, 0.5) < passed(measures.target_label, 0.5)).all()
+
+
+def test_classes_and_burstiness_decide_what_is_learned_in_each_of_three_seeds():
+    runs = trajectories("in_context", "classes_*-burstiness_*")
+    ends = {settings_of(run): run.measures.isel(step=-1) for run in runs.values()}
+    assert set(ends) == {(classes, times) for classes in (64, 128, 256, 512, 1024, 2048) for times in (1, 2, 4)}
+    assert all(end.sizes["seed"] == 3 for end in ends.values())
+    for setting in ((64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (512, 1)):
+        assert ends[setting].in_context.max() < 0.15 and ends[setting].in_weights.min() > 0.8, setting
+    for setting in ((512, 2), (512, 4), *((classes, times) for classes in (1024, 2048) for times in (1, 2, 4))):
+        assert ends[setting].in_context.min() > 0.9 and ends[setting].in_weights.max() < 0.15, setting
+
+
+def settings_of(run: Trajectory) -> tuple[int, int]:
+    about = run.data.describe()
+    return about["classes"], about["burstiness"]
+
+
+def test_five_language_models_of_two_layers_form_induction_heads_and_one_of_one_layer_does_not():
+    runs = trajectories("induction")
+    for seed in range(5):
+        end = runs[f"two_layers-{seed}"].measures.isel(step=-1)
+        assert (
+            end.induction.sel(layer=1) > 0.5 and end.repeated_accuracy > 0.8 and end.previous_token.sel(layer=0) > 0.3
+        )
+        assert end.sink_novel.sel(layer=1) > 0.3 and end.sink_repeated.sel(layer=1) < 0.15
+    one, without = (runs[name].measures.isel(step=-1) for name in ("one_layer", "no_repeats"))
+    assert max(one.induction.max(), without.induction.max(), one.repeated_accuracy, without.repeated_accuracy) < 0.25
+
+
+def passed(measure: xr.DataArray, level: float) -> np.ndarray:
+    """The first measured step at which a measure is above a level, for each seed."""
+    return measure.step.values[(measure > level).argmax("step").values]
