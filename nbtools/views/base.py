@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent
 _SHARED_IMPORT = re.compile(r'^import \{[^}]*\} from "\.\./shared\.js";\n', re.MULTILINE)
 _PART_IMPORT = re.compile(r'^import (\w+|\{[^}]*\}) from "([./\w]+\.js)";\n', re.MULTILINE)
 _STILL_DPI = 80
-_COLOURS = 256  # in a stored picture
+_COLOURS = 128  # in a stored picture
 _FORMATS = (".png", ".svg", ".pdf", ".html")
 
 
