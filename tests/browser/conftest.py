@@ -91,11 +91,19 @@ class Lab:
         raise TimeoutError("JupyterLab did not answer within two minutes")
 
     def get(self, path: str) -> object:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return json.loads(self._ask("GET", path))
+
+    def end(self, whose: Callable[[str], bool]) -> None:
+        """End the kernels of the notebooks of these names."""
+        for session in self.get("api/sessions"):
+            if whose(session["path"]):
+                self._ask("DELETE", f"api/sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str) -> bytes:
+        address, headers = f"http://127.0.0.1:{self.port}/{path}", {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(address, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
 
     def url(self, notebook: str) -> str:
         return f"http://127.0.0.1:{self.port}/{self.place}/{notebook}?token={self.token}&reset"
@@ -178,24 +186,55 @@ DONE = f"""{CONTENT}.widgets.filter(cell => cell.model.type === 'code' && cell.m
 
 
 @pytest.fixture
-def open_notebook(browser, lab: Lab) -> Iterator[Callable[..., Notebook]]:
+def new_page(browser) -> Iterator[Callable]:
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     context.set_default_timeout(60_000)
+    yield context.new_page
+    context.close()
+
+
+@pytest.fixture
+def open_notebook(new_page, lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Open notebooks, each on a kernel of its own."""
 
     def open_one(*cells: str, name: str = "test.ipynb") -> Notebook:
         if cells:
             lab.write(name, *cells)
-        return Notebook(context.new_page(), lab, name)
+        return Notebook(new_page(), lab, name)
 
     yield open_one
-    context.close()
-    for session in lab.get("api/sessions"):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{lab.port}/api/sessions/{session['id']}",
-            method="DELETE",
-            headers={"Authorization": f"token {lab.token}"},
-        )
-        urllib.request.urlopen(request, timeout=30).close()
+    lab.end(lambda name: name != WARM)
+
+
+WARM = "warm.ipynb"
+TIDY = """
+from ipywidgets import Widget
+Widget.close_all()
+get_ipython().displayhook.flush()
+%reset_selective -f ^(?!(nb|model)$)
+"""
+
+
+@pytest.fixture
+def open_warm(request: pytest.FixtureRequest, new_page, lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook on a kernel that tests share: it keeps `nb` and `model`, and nothing else of a test.
+
+    A test has a page of its own. Where one fails, its kernel ends with it, and the next begins with a new one.
+    """
+    opened, failed, tidy = [], request.session.testsfailed, False
+
+    def open_one(*cells: str) -> Notebook:
+        opened.append(Notebook(new_page(), lab, lab.write(WARM, *cells)))
+        return opened[-1]
+
+    yield open_one
+    try:
+        if request.session.testsfailed == failed:
+            assert [notebook.add(TIDY) for notebook in opened] == [""] * len(opened)
+            tidy = True
+    finally:
+        if not tidy:
+            lab.end(lambda name: name == WARM)
 
 
 def free_port() -> int:

@@ -7,17 +7,12 @@ import time
 
 import pytest
 
-from tests.browser.test_lab import pixels, shot, value
+from tests.browser.test_lab import LOADED, pixels, shot, value
 from tests.conftest import need
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
-SETUP = """
-import nbtools as nb
-nb.setup(seed=0)
-model = nb.load()
-assert not nb.patching.prove(model)
-"""
+SETUP = f"{LOADED}assert not nb.patching.prove(model)"
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 LONG = "In the evening, when the rain was over and the street lamps were lit, we walked along the river and talked. "
@@ -32,7 +27,7 @@ explorer
 """
 STEERING = """
 joy = nb.patching.mean_difference(model, ["I love this", "I like this"], ["I hate this", "I fear this"], layer=12)
-explorer = nb.explorers.steering(model, "I think that dogs are", joy, layer=12)
+explorer = nb.explorers.steering(model, "I think that dogs are", joy, layer=12, tokens=8)
 explorer
 """
 PAIRS = """
@@ -81,8 +76,8 @@ explorer
 EMERGENCE = """
 data = nb.training.in_context(classes=64, labels=8, pairs=4)
 config = nb.training.ClassifierConfig(labels=8)
-run = nb.training.train(config, data, steps=200, batch=64, measure_every=10, keep=20, seed=0)
-others = nb.training.train(config, data, steps=200, batch=64, measure_every=10, keep=(), seed=[1, 2])
+run = nb.training.train(config, data, steps=200, batch=16, measure_every=10, keep=20, seed=0)
+others = nb.training.train(config, data, steps=200, batch=16, measure_every=10, keep=(), seed=[1, 2])
 explorer = nb.explorers.emergence(run, seeds=others)
 explorer
 """
@@ -102,6 +97,12 @@ def _model() -> None:
     from nbtools.models import embedded
 
     need(embedded.status().present, "the embedded model: run `nbtools fetch` once")
+
+
+@pytest.fixture
+def open_notebook(open_warm):
+    """Open each test's notebook on one kernel: it loads the model, and proves the fast engine on it, once."""
+    return open_warm
 
 
 def open_explorer(open_notebook, cell: str):
@@ -239,8 +240,8 @@ def test_a_slider_steers_the_next_token_and_the_text(open_notebook):
     says(notebook, "steered by \\+2 in layer 12")
     plain, steered = value(notebook, "(lambda result: (result.plain, result.steered))(explorer.finish())")
     expected = (
-        "[nb.patching.generate(model, explorer.text, edit=nb.patching.steering(model, joy, layer=12, coefficient=c))"
-        " for c in (0, 2)]"
+        "[nb.patching.generate(model, explorer.text, length=8, "
+        "edit=nb.patching.steering(model, joy, layer=12, coefficient=c)) for c in (0, 2)]"
     )
     assert value(notebook, expected) == [plain, steered]
     papers = page.locator("textarea")

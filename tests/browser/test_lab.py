@@ -16,10 +16,10 @@ SHOTS = ROOT / "screenshots"
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
-SETUP = """
+LOADED = """
 import nbtools as nb
 nb.setup(seed=0)
-model = nb.load()
+model = globals().get("model") or nb.load()
 """
 EXPLORER = """
 explorer = nb.explorers.attention(model, "The Eiffel Tower is in the city of", head="18.6")
@@ -72,8 +72,8 @@ def fresh(notebook) -> bool:
 
 
 @pytest.fixture
-def explorer(open_notebook):
-    notebook = open_notebook(SETUP, EXPLORER)
+def explorer(open_warm):
+    notebook = open_warm(LOADED, EXPLORER)
     notebook.run_all()
     grid_canvas(notebook).wait_for()
     return notebook
