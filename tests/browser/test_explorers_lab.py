@@ -81,6 +81,14 @@ others = nb.training.train(config, data, steps=200, batch=16, measure_every=10, 
 explorer = nb.explorers.emergence(run, seeds=others)
 explorer
 """
+REGIMES = """
+sizes = {"labels": 4, "pairs": 4, "dimensions": 8, "most_pairs": 4}
+config = nb.training.ClassifierConfig(places=9, dimensions=8, labels=4, d_mlp=16)
+options = {"steps": 60, "batch": 32, "measure_every": 10, "seed": [0, 1], "keep": (60,)}
+data = [nb.training.in_context(classes=k, burstiness=b, **sizes) for k in (8, 64, 128) for b in (1, 2)]
+explorer = nb.explorers.data_regimes([nb.training.train(config, each, **options) for each in data])
+explorer
+"""
 EXACT = "nb.patching.patch(model, explorer.result.task, explorer.site, direction=explorer.direction)"
 SAYS = "[...document.querySelectorAll('.widget-label')].map(e => e.textContent).join('\\n')"
 WATCH = """([selector, before]) => {
@@ -608,3 +616,52 @@ def test_attention_and_the_answer_follow_the_step_of_a_training_that_is_over(ope
     page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
     fits(page)
     shot(notebook, "emergence_narrow")
+
+
+def test_regimes_fill_in_as_the_step_moves_and_a_cell_opens_its_training(open_notebook, capsys):
+    notebook = open_notebook("import nbtools as nb", REGIMES)
+    page = notebook.page
+    page.set_viewport_size({"width": 1280, "height": 1300})
+    notebook.run_all()
+    says(notebook, "at step 60: for .′ it answers \\d with probability \\d\\.\\d\\d")
+    grid, read = page.locator(".nb-grid canvas[role=application]"), page.locator(".nb-grid .nb-read")
+    assert grid.get_attribute("aria-label") == "in context: 2 of burstiness, 3 of classes"
+    assert read.text_content().startswith("burstiness 2, classes 128: ")
+    shot(notebook, "data_regimes_light")
+    grid.focus()
+    for key in ("ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("classes 64, burstiness 1: mean of 2 seeds; below it seed 0", exact=True).wait_for()
+    reaches(notebook, "explorer.cell", (64, 1))
+    same = "data[2].progress(0).episodes['novel'].tokens[[0]]"
+    first = f"explorer.run.model(60).attention({same})[1][0].detach().numpy()"
+    assert value(notebook, f"float(abs(explorer.opened.result['last'].values - {first}).max()) < 1e-6") is True
+    slider = page.get_by_role("slider", name="step")
+    slider.focus()
+    begin = time.perf_counter()
+    page.evaluate(WATCH, [".nb-grid canvas", grid.evaluate("e => e.toDataURL()")])
+    page.keyboard.press("Home")
+    page.get_by_text("step 0, mean of 2 seeds", exact=True).wait_for()
+    painted = page.evaluate("window.painted")
+    with capsys.disabled():
+        print(
+            f"\nfrom a moved step to its grid: {painted:.0f} ms, seen in {1000 * (time.perf_counter() - begin):.0f} ms"
+        )
+    mean = value(notebook, "round(float(explorer.result.sel(classes=64, burstiness=1).mean()), 3)")
+    assert f"burstiness 1, classes 64: {mean:.3f} (" in read.text_content()
+    box(notebook, "colour").select_option("in weights")
+    says(notebook, "accuracy on targets that are hardly ever in the context")
+    assert value(notebook, "explorer.measure, explorer.step, explorer.cell") == ("in_weights", 0, (64, 1))
+    value(notebook, "setattr(explorer, 'cell', (8, 4))")
+    says(notebook, "expected cell as a pair: classes of 8, 64, 128 and burstiness of 1, 2, got \\(8, 4\\)")
+    slider.focus()
+    page.keyboard.press("End")
+    says(notebook, "at step 60: for")
+    dress(page, "Dark")
+    shot(notebook, "data_regimes_dark")
+    dress(page, "Light")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 500, "height": 2400})
+    page.wait_for_function("document.querySelector('.nb-scrubber').getBoundingClientRect().width < 420")
+    fits(page)
+    shot(notebook, "data_regimes_narrow")

@@ -42,6 +42,13 @@ class PlainImageData {
 }
 
 const original = { getContext: HTMLCanvasElement.prototype.getContext, ImageData: globalThis.ImageData, Path2D: globalThis.Path2D };
+const watches = [];
+globalThis.MutationObserver = class extends globalThis.MutationObserver {
+  constructor(hear) {
+    super(hear);
+    watches.push(this);
+  }
+};
 const width = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, "width");
 let thrown = [];
 window.addEventListener("error", (event) => thrown.push(event.error));
@@ -71,6 +78,7 @@ afterEach(() => {
   globalThis.Path2D = original.Path2D;
   globalThis.devicePixelRatio = 1;
   document.body.replaceChildren();
+  watches.splice(0).forEach((watch) => watch.disconnect()); // or a page that turns dark paints the views of all tests
   delete window.hit;
   delete globalThis.ResizeObserver;
   const errors = thrown;
