@@ -1,8 +1,9 @@
-"""The `nbtools` command: fetch the model, open the series, list models and claims, look after the installation."""
+"""The `nbtools` command: fetch the model, open or copy the series, list models and claims, look after it all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -71,8 +72,23 @@ def claims(
     """Collect the claims of the executed notebooks: what a source states, what was measured, the verdict."""
     from nbtools.lessons import collect
 
-    found = collect(paths or sorted(path for path in _notebooks().glob("*.ipynb") if path.name[0].isdigit()))
-    typer.echo(found.to_markdown(), nl=False)
+    typer.echo(collect(paths or _series()).to_markdown(), nl=False)
+
+
+@app.command()
+def workshop(
+    folder: Annotated[Path, typer.Argument(help="a new folder")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="notebooks; the series by default")] = None,
+) -> None:
+    """Copy the series to work in, beside the same with all exercises solved, and the data that both read."""
+    from nbtools.lessons import write_copies
+
+    copied = write_copies(paths or _series(), folder)
+    data = _notebooks().parent / "data"
+    shutil.copytree(data, folder / "data", ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True)
+    for name, held in copied.items():
+        typer.echo(f"{name:<34} exercises: {len(held)}, {sum(exercise.minutes for exercise in held)} minutes")
+    typer.echo(f"in all {sum(map(len, copied.values()))} exercises; {folder / 'participants'}, {folder / 'solutions'}")
 
 
 @app.command()
@@ -106,6 +122,10 @@ def _notebooks() -> Path:
     """Where the series is: below the current folder, or beside the package in a clone."""
     here = Path.cwd() / "notebooks"
     return here if (here / _START).is_file() else Path(__file__).parents[1] / "notebooks"
+
+
+def _series() -> list[Path]:
+    return sorted(path for path in _notebooks().glob("*.ipynb") if path.name[0].isdigit())
 
 
 def _cached() -> list[str]:

@@ -1,4 +1,4 @@
-"""Exercises that check themselves, hints that unfold, and the ledger of claims.
+"""Exercises that check themselves, hints that unfold, the ledger of claims, and copies for a workshop.
 
 ::
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from nbtools.lessons.checks import CheckError, Outcome, check
 from nbtools.lessons.claims import Claim, ClaimError, ClaimsTable, claim, claims_table
+from nbtools.lessons.copies import Exercise, exercises, participant_copy, solution_copy, write_copies
 from nbtools.lessons.hints import Hint, hint
 from nbtools.lessons.ledger import Ledger, collect
 
@@ -20,6 +21,7 @@ __all__ = [
     "Claim",
     "ClaimError",
     "ClaimsTable",
+    "Exercise",
     "Hint",
     "Ledger",
     "Outcome",
@@ -27,5 +29,9 @@ __all__ = [
     "claim",
     "claims_table",
     "collect",
+    "exercises",
     "hint",
+    "participant_copy",
+    "solution_copy",
+    "write_copies",
 ]

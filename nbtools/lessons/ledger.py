@@ -12,7 +12,7 @@ from nbtools.errors import DataError, NbtoolsError
 from nbtools.lessons.claims import CLAIMS_MIME, CLAIMS_VERSION, Claim, ClaimsTable
 from nbtools.lessons.markup import html_text, markdown_text
 
-__all__ = ["Ledger", "collect"]
+__all__ = ["Ledger", "collect", "read_notebook"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +103,7 @@ def _notebooks_at(path: Path) -> list[Path]:
 
 
 def _claims_in(path: Path) -> ClaimsTable:
-    cells = [cell for cell in _read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+    cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code" and cell.source.strip()]
     if cells and not any(cell.execution_count for cell in cells):
         msg = f"{path} was not executed, so it holds no measurements; run it and save it"
         raise DataError(msg)
@@ -112,7 +112,8 @@ def _claims_in(path: Path) -> ClaimsTable:
     return ClaimsTable(tuple(dict.fromkeys(claim for data in bundles for claim in _decode(path, data))))
 
 
-def _read(path: Path) -> Any:
+def read_notebook(path: Path) -> Any:
+    """Read a notebook; what goes wrong is a DataError that says so."""
     try:
         import nbformat  # here, since a kernel can run without it
     except ModuleNotFoundError as error:

@@ -25,8 +25,21 @@ def nbtools(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_without_a_word_the_command_lists_what_it_can_do():
     shown = nbtools()
-    for word in ("fetch", "lab", "models", "claims", "doctor"):
+    for word in ("fetch", "lab", "models", "claims", "workshop", "doctor"):
         assert word in shown.stdout + shown.stderr
+
+
+def test_workshop_writes_both_copies_of_the_series_and_what_they_read(tmp_path):
+    shown = nbtools("workshop", str(tmp_path / "day"))
+    assert shown.returncode == 0, shown.stderr
+    assert "05_attention_sinks.ipynb" in shown.stdout and "in all " in shown.stdout
+    written = {
+        kind: {path.name for path in (tmp_path / "day" / kind).iterdir()} for kind in ("participants", "solutions")
+    }
+    assert (
+        written["participants"] == written["solutions"] == {p.name for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    )
+    assert (tmp_path / "day/data/sinks/softmax-0.safetensors").is_file()
 
 
 def test_claims_collects_the_tables_of_the_executed_series():
