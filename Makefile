@@ -1,6 +1,7 @@
 # make lab        a JupyterLab with the series and a real model, in one command
 # make test       everything that CI checks
 # make notebooks  execute the series again and normalise what is stored
+# make solutions  solve every exercise of the series, and see that its check says so
 
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help lab model test unit browser series notebooks lint bench bench-views bench-patching pictures subspaces sinks circuits domains in-context induction sums clean
+.PHONY: help lab model test unit browser series notebooks solutions lint bench bench-views bench-patching pictures subspaces sinks circuits domains in-context induction sums clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -45,6 +46,10 @@ series: $(VENV)/.test
 notebooks: $(VENV)/.test
 	$(BIN)/nbtools fetch
 	$(BIN)/python notebooks/execute.py
+
+solutions: $(VENV)/.test
+	$(BIN)/nbtools fetch
+	$(BIN)/python notebooks/solutions.py
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/first_light.py
