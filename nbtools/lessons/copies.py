@@ -142,6 +142,16 @@ def participant_copy(notebook: NotebookNode) -> NotebookNode:
     ------
     DataError
         If an exercise is not whole.
+
+    Examples
+    --------
+    >>> import nbformat
+    >>> import nbtools
+    >>> series = Path(nbtools.__file__).parents[1] / "notebooks"
+    >>> whole = nbformat.read(series / "00_start_here.ipynb", as_version=4)
+    >>> text = nbformat.writes(participant_copy(whole))
+    >>> "summary>Hint" in text, "summary>Solution" in text, "NotImplementedError" in text
+    (True, False, True)
     """
     made = _not_run(notebook)
     for exercise in exercises(notebook):
@@ -160,6 +170,15 @@ def solution_copy(notebook: NotebookNode) -> NotebookNode:
     ------
     DataError
         If an exercise is not whole.
+
+    Examples
+    --------
+    >>> import nbformat
+    >>> import nbtools
+    >>> series = Path(nbtools.__file__).parents[1] / "notebooks"
+    >>> whole = nbformat.read(series / "00_start_here.ipynb", as_version=4)
+    >>> "NotImplementedError" in nbformat.writes(solution_copy(whole))
+    False
     """
     made = _not_run(notebook)
     for exercise in exercises(notebook):
@@ -198,6 +217,18 @@ def write_copies(paths: Iterable[Path], folder: Path) -> dict[str, list[Exercise
         If a copy is there already, and is another one; then none is written.
     DataError
         If a notebook cannot be read or written, or an exercise is not whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import nbtools
+    >>> series = Path(nbtools.__file__).parents[1] / "notebooks"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = write_copies([series / "00_start_here.ipynb"], Path(folder))
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['participants', 'solutions']
+    >>> [exercise.number for exercise in found["00_start_here.ipynb"]]
+    ['0.1', '0.2', '0.3']
     """
     import nbformat
 
