@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nbtools.errors import NbtoolsError
+from nbtools.errors import DataError, NbtoolsError
 
 __all__ = ["app", "main", "quiet_lab"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 _START = "00_start_here.ipynb"
+_NO_SERIES = "the series is not part of the installed package: clone the project to have notebooks/"
 
 
 @app.command()
@@ -40,7 +41,7 @@ def lab(context: typer.Context) -> None:
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     command += [str(start)] if start.is_file() else []
     if not start.is_file():
-        typer.echo("the series is not part of the installed package: clone the project to have notebooks/", err=True)
+        typer.echo(_NO_SERIES, err=True)
     os.environ.update(quiet_lab())
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *context.args])
@@ -83,9 +84,16 @@ def workshop(
     """Copy the series to work in, beside the same with all exercises solved, and the data that both read."""
     from nbtools.lessons import write_copies
 
-    copied = write_copies(paths or _series(), folder)
-    data = _notebooks().parent / "data"
-    shutil.copytree(data, folder / "data", ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True)
+    series = _series()
+    if not series:
+        raise DataError(_NO_SERIES)
+    copied = write_copies(paths or series, folder)
+    unread = shutil.ignore_patterns("*.py", "__pycache__")
+    try:
+        shutil.copytree(_notebooks().parent / "data", folder / "data", ignore=unread, dirs_exist_ok=True)
+    except OSError as error:
+        msg = f"cannot copy what the notebooks read to {folder / 'data'}: {error}"
+        raise DataError(msg) from error
     for name, held in copied.items():
         typer.echo(f"{name:<34} exercises: {len(held)}, {sum(exercise.minutes for exercise in held)} minutes")
     typer.echo(f"in all {sum(map(len, copied.values()))} exercises; {folder / 'participants'}, {folder / 'solutions'}")

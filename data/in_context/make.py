@@ -1,6 +1,6 @@
 """Train the networks of notebook 08 that learn in context or in their weights: ``make in-context``.
 
-Twenty minutes on one core. What is written stands beside this script: a trajectory for each setting, of several seeds.
+Half an hour on one core. What is written stands beside this script: a trajectory for each setting, of several seeds.
 """
 
 from __future__ import annotations

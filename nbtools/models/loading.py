@@ -124,12 +124,12 @@ def _by_step(name: str) -> tuple[int, str]:
 def _fetch_branch(name: str, branch: str, *, progress: bool) -> str:
     """Fetch all of a branch but pickles, and give the folder: what is loaded by name takes its tokenizer from main."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         with nullcontext() if progress else quiet():
             return snapshot_download(name, revision=branch, allow_patterns=_READ)
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+    except (OSError, HFValidationError) as error:
         raise UnknownModelError(_unknown(f"{name}, branch {branch}", error)) from error
 
 

@@ -16,6 +16,8 @@ def number(value: float) -> str:
     --------
     >>> number(0.5), number(-12.34), number(1 / 16), number(123456.0), number(float("nan"))
     ('0.500', '−12.3', '0.063', '1.23e+5', 'undefined')
+    >>> number(np.float32(0.25))
+    '0.250'
     """
     size = abs(value)
     if not np.isfinite(value):
@@ -24,7 +26,7 @@ def number(value: float) -> str:
         digits, power = f"{value:.2e}".split("e")
         return minus(f"{digits}e{int(power):+d}")
     last = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-    return minus(f"{Decimal(value).quantize(Decimal(1).scaleb(-last), ROUND_HALF_UP):f}")
+    return minus(f"{Decimal(float(value)).quantize(Decimal(1).scaleb(-last), ROUND_HALF_UP):f}")
 
 
 def minus(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_workshop_writes_both_copies_of_the_series_and_what_they_read(tmp_path):
         written["participants"] == written["solutions"] == {p.name for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     )
     assert (tmp_path / "day/data/sinks/softmax-0.safetensors").is_file()
+
+
+def test_workshop_without_the_series_or_a_place_for_it_is_explained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["nbtools", "workshop", str(tmp_path / "day")])
+    monkeypatch.setattr(cli, "_notebooks", lambda: tmp_path / "notebooks")
+    for expected in ("clone the project to have notebooks/", "cannot copy what the notebooks read"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1 and expected in capsys.readouterr().err
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", tmp_path / "notebooks")
 
 
 def test_claims_collects_the_tables_of_the_executed_series():
